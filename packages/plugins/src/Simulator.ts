@@ -100,7 +100,7 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
         Context.add(Simulation.Simulation, {
           identity: seed,
           note,
-          answer: yield* StandIn.make(openAiUrl)
+          ...(yield* StandIn.make(openAiUrl))
         })
       )
     })

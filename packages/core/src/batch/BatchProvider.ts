@@ -46,7 +46,7 @@ export interface BatchRequestLine {
   readonly inputs: number
 }
 
-/** The text around and between the lines of the file. */
+/** The text around and between the lines of the file: for JSON lines `{ head: "", separator: "\n", tail: "\n" }`. */
 export interface Frame {
   readonly head: string
   readonly separator: string
@@ -57,15 +57,16 @@ export interface Frame {
 export interface Job {
   /** Our own name of the batch. The ids of its requests begin with it. */
   readonly name: string
+  /** The path of the file. */
   readonly file: string
   readonly endpoint: string
   readonly model: string
   readonly requests: number
   /** When the batch was recorded, in milliseconds since 1970. The provider's batch cannot be older. */
   readonly at: number
-  /** The provider's id of the uploaded file. */
+  /** The provider's id of the uploaded file: set whenever the provider has `upload`. */
   readonly uploaded: string | undefined
-  /** The provider's ids of batches known to be others. */
+  /** The provider's ids of batches known to be others. `find` does not return them. */
   readonly others?: ReadonlySet<string>
 }
 
@@ -84,7 +85,7 @@ export interface BatchStatus {
   readonly failed: number
   /**
    * The answers that the provider counts; `undefined` when it does not say. Answers that it counts but does not return
-   * are looked for, and their requests are never sent again without confirmation.
+   * are looked for, and their requests are never sent again without confirmation. Set it only when the batch has ended.
    */
   readonly counted?: number | undefined
   /** Whether it ended with all its requests done: not cancelled, not expired. */
@@ -134,12 +135,15 @@ export interface BatchProvider {
   readonly account: Account
   readonly limits: BatchLimits
   readonly frame: Frame
-  /** Encodes a request as a line; `undefined` when the batch API does not accept its kind. */
+  /** Encodes a request as a line; `undefined` when the batch API does not accept its kind. A failure fails the row. */
   readonly encode: (
     customId: string,
     request: ModelRequest.ModelRequest
   ) => Effect.Effect<BatchRequestLine | undefined, AiError.AiError>
-  /** Uploads the file, when that is a separate step. Returns the provider's id of it. */
+  /**
+   * Uploads the file, when that is a separate step. Returns the provider's id of it. Without `findUpload` and
+   * `removeUpload`, a file may be uploaded twice or stay at the provider; nothing is paid twice.
+   */
   readonly upload?: (job: Job) => Effect.Effect<string, AiError.AiError>
   /** Deletes an uploaded file, once all its results are in the store. */
   readonly removeUpload?: (id: string) => Effect.Effect<void, AiError.AiError>
@@ -154,7 +158,13 @@ export interface BatchProvider {
   /** `undefined` when there is no such batch, or it belongs to another account. */
   readonly status: (id: string) => Effect.Effect<BatchStatus | undefined, AiError.AiError>
   readonly cancel: (id: string) => Effect.Effect<void, AiError.AiError>
-  /** All lines of all result files, in any order. */
+  /**
+   * Set by `ModelClient.provider` when it sends to a simulator by itself.
+   *
+   * @internal
+   */
+  readonly isRedirected?: boolean
+  /** All lines of all result files, in any order. `model` is the requested one, the `requestedModel` of the answers. */
   readonly results: (status: BatchStatus, model: string) => Stream.Stream<BatchResult, AiError.AiError>
 }
 
@@ -163,6 +173,18 @@ export interface Choice {
   /** The batch API of the provider that a request goes to; `undefined` when it has none. */
   readonly of: (request: ModelRequest.ModelRequest) => BatchProvider | undefined
   readonly all: ReadonlyArray<BatchProvider>
+}
+
+/** The same choice with other batch APIs in place of some. */
+export const replace = (choice: Choice, by: (provider: BatchProvider) => BatchProvider): Choice => {
+  const replaced = new Map(choice.all.map((provider) => [provider, by(provider)]))
+  return {
+    of: (request) => {
+      const provider = choice.of(request)
+      return provider && replaced.get(provider)
+    },
+    all: [...replaced.values()]
+  }
 }
 
 /** The same batch API for every request. */

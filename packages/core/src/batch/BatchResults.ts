@@ -181,8 +181,12 @@ const countedOf = (batch: BatchRepo.StoredBatch, status: BatchProvider.BatchStat
   return isLate ? batch.requests : (status.counted ?? 0)
 }
 
+/** A provider may not say that its batch answered. */
+const inBatch = (response: ModelResponse.ModelResponse): ModelResponse.ModelResponse =>
+  response.serviceTier?.split("+").includes("batch") === true ? response : ModelResponse.inTier(response, "batch")
+
 const soundOf = (outcome: BatchProvider.BatchOutcome): BatchProvider.BatchOutcome =>
-  outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
+  outcome._tag === "Answered" ? { ...outcome, response: inBatch(ModelResponse.sound(outcome.response)) } : outcome
 
 /** The end of a request, for the budget. */
 const endOf = (outcome: BatchProvider.BatchOutcome): Attempt.AttemptEnd => {

@@ -193,6 +193,8 @@ export interface Provider {
   readonly endpoint?: string | undefined
   /** A simulator replaces it. */
   readonly isSimulated?: boolean
+  /** The options that change answers and that requests do not show, as JSON. */
+  readonly answers?: unknown
   /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
   readonly credentials?: { readonly name: string; readonly isSet: boolean } | undefined
   /** Tests for free whether calls would be accepted. Returns what it found in words; `pipe doctor` runs it. */

@@ -189,6 +189,13 @@ export const simulated = (client: Service, simulation: Simulation.Simulation | u
     ? client
     : {
         ...client,
+        ...(client.batch === undefined
+          ? undefined
+          : {
+              batch: BatchProvider.replace(client.batch, (batch) =>
+                batch.isRedirected === true ? batch : noted(simulation.batch(batch.name))
+              )
+            }),
         layers: [
           {
             name: "simulation",
@@ -248,15 +255,29 @@ export const middlewareEffect = <E, R>(
     ModelClient,
     Effect.flatMap(below(info), (next) =>
       Effect.flatMap(RunHooks.RunHooks, ({ isPlan }) =>
-        Effect.map(isPlan === true ? Effect.succeed(next.send) : f(next), (send) => ({
-          send: LayerFault.named(info.name, send),
-          resolve: next.resolve,
-          ...over(info, next)
-        }))
+        Effect.map(isPlan === true ? Effect.succeed(next.send) : f(next), (made: Send | Made) =>
+          // The types reject an object, but a flow may not have been type-checked.
+          typeof made === "function"
+            ? assembled(info, next, { send: made, resolve: next.resolve })
+            : assembled(annotated(info, resolving(next, made, info)), next, made)
+        )
       )
     )
   )
 }
+
+/** A layer of an author with a `resolve` of its own may change answers too, unless it says that `resolve` shows all. */
+const resolving = (next: Service, { resolve }: Made, info: LayerInfo): Context.Context<never> | undefined =>
+  resolve === next.resolve || LayerAnnotations.get(info, LayerAnnotations.IsShown)
+    ? undefined
+    : Context.make(LayerAnnotations.Resolves, true)
+
+const assembled = (info: LayerInfo, next: Service, made: Made): Service => ({
+  send: LayerFault.named(info.name, made.send),
+  resolve: made.resolve,
+  ...over(annotated(info, made.annotations), next),
+  ...(made.stops === undefined ? undefined : { stops: made.stops })
+})
 
 /**
  * Makes a layer that replaces `resolve` too, or that knows its annotations only once it is built. A plan builds it, to
@@ -296,12 +317,15 @@ export const middlewareEffect = <E, R>(
 export const middlewareService = <E, R>(
   f: (next: Service) => Effect.Effect<Made, E, R>,
   said?: LayerInfo
-): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
-  layerOf(f, said, (next, made) =>
-    made.resolve === next.resolve || LayerAnnotations.get(infoOf(f, said), LayerAnnotations.IsShown)
-      ? undefined
-      : Context.make(LayerAnnotations.Resolves, true)
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
+  const info = infoOf(f, said)
+  return Layer.effect(
+    ModelClient,
+    Effect.flatMap(below(info), (next) =>
+      Effect.map(f(next), (made) => assembled(annotated(info, resolving(next, made, info)), next, made))
+    )
   )
+}
 
 /**
  * The same for the layers of this package, which say themselves what changes answers.
@@ -310,22 +334,12 @@ export const middlewareService = <E, R>(
  */
 export const layerOf = <E, R>(
   f: (next: Service) => Effect.Effect<Made, E, R>,
-  said?: LayerInfo,
-  more: (next: Service, made: Made) => Context.Context<never> | undefined = () => undefined
-): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
-  const info = infoOf(f, said)
-  return Layer.effect(
+  info: LayerInfo
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
+  Layer.effect(
     ModelClient,
-    Effect.flatMap(below(info), (next) =>
-      Effect.map(f(next), (made) => ({
-        send: LayerFault.named(info.name, made.send),
-        resolve: made.resolve,
-        ...over(annotated(annotated(info, made.annotations), more(next, made)), next),
-        ...(made.stops === undefined ? undefined : { stops: made.stops })
-      }))
-    )
+    Effect.flatMap(below(info), (next) => Effect.map(f(next), (made) => assembled(info, next, made)))
   )
-}
 
 /** A request as a layer changes it, and the way back. */
 export interface Around<R extends ModelRequest.ModelRequest> {
@@ -531,13 +545,17 @@ export const provider = (options: {
         annotations: Context.make(LayerAnnotations.Provider, {
           endpoint,
           isSimulated: built !== undefined,
+          // The providers of this package show theirs in requests.
+          answers: options.isRedirected === true ? undefined : answers,
           credentials: options.credentials,
           check: options.check
         })
       }
     ],
     isEdge: true,
-    ...(batch === undefined ? undefined : { batch: BatchProvider.only(noted(batch)) }),
+    ...(batch === undefined
+      ? undefined
+      : { batch: BatchProvider.only({ ...noted(batch), isRedirected: options.isRedirected === true }) }),
     send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)

@@ -8,6 +8,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as BatchProvider from "../batch/BatchProvider.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as RowValues from "./RowValues.ts"
@@ -39,6 +40,8 @@ export interface Simulation {
     provider: string,
     request: R
   ) => Effect.Effect<ResponseTo<R>, AiError.AiError>
+  /** The batch API in place of that of a provider that cannot be redirected, under its name. */
+  readonly batch: (provider: string) => BatchProvider.BatchProvider
 }
 
 /** Default: none, so the run is real. */

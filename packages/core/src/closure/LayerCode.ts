@@ -1,6 +1,6 @@
 /**
- * Identifies the author's own layers: their code and what it captures, including options. A layer of a package is
- * identified by what it declares (`answers`).
+ * Identifies layers: an author's own by their code and what it captures, including options, and those of packages by
+ * what they declare (`answers`).
  *
  * @internal
  */
@@ -45,6 +45,20 @@ const codeAlone = (meaning: Closure.Meaning): Closure.Meaning => ({
 const textOf = ({ layer, meaning }: OwnLayer): string =>
   RequestKey.canonical([layer.name, layer.answers ?? null, meaning.code, Object.fromEntries(meaning.captured)])
 
+/** What layers of packages declare beyond what requests show. */
+const declared = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<string> =>
+  layers.flatMap((layer) => {
+    const { answers, code, name } = layer
+    const provider = LayerAnnotations.get(layer, LayerAnnotations.Provider)
+    const said = provider === undefined ? answers : provider.answers
+    return code === undefined || said === undefined || said === false || closures.of(code).isOwn || isShown(layer)
+      ? []
+      : [RequestKey.canonical([name, said])]
+  })
+
+const isShown = (layer: LayerInfo): boolean =>
+  LayerAnnotations.get(layer, LayerAnnotations.IsShown) || LayerAnnotations.get(layer, LayerAnnotations.Paces)
+
 /**
  * What layers do to requests and answers that `resolve` does not show, as a hash; empty when there is nothing. Layers
  * above that keep answers add it to their keys.
@@ -53,9 +67,12 @@ export const hidden = (layers: ReadonlyArray<LayerInfo>, closures: Closures | un
   const texts =
     closures === undefined
       ? []
-      : own(layers, closures)
-          .filter(({ layer }) => !LayerAnnotations.get(layer, LayerAnnotations.IsShown))
-          .map(textOf)
+      : [
+          ...own(layers, closures)
+            .filter(({ layer }) => !isShown(layer))
+            .map(textOf),
+          ...declared(layers, closures)
+        ]
   const simulated = LayerAnnotations.find(layers, LayerAnnotations.Simulated)
   if (simulated !== undefined) texts.push(RequestKey.canonical(["simulation", simulated]))
   return texts.length === 0 ? "" : ContentHash.make(texts.join("\n"))

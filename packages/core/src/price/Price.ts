@@ -93,7 +93,10 @@ export interface UsdPerMillion extends UsdRates {
   readonly perRequest?: number
   /** USD per web search that the provider makes. */
   readonly perSearch?: number
-  /** Prices of the batch API. Default: the provider's published discount, half of each class. */
+  /**
+   * Prices of the batch API. Default: half of each class for OpenAI and Anthropic, whose discount is published; for
+   * other providers unknown.
+   */
   readonly batch?: UsdRates
 }
 

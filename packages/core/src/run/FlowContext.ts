@@ -137,7 +137,8 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
     }
   })(buildStack(stack))
   if (LayerAnnotations.find(client.layers, LayerAnnotations.ServiceTier)?.tier === "batch") return client
-  if (place.edge === undefined) return yield* Batch.make(client, batch)
+  if (place.edge === undefined)
+    return yield* Batch.make(ModelClient.simulated(client, yield* Simulation.Simulation), batch)
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
 })

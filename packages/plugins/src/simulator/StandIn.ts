@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type { ResponseTo } from "@pipe/core/ModelResponse"
 import type * as Simulation from "@pipe/core/internal/Simulation"
@@ -10,6 +11,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Api from "../openai/Api.ts"
+import * as Batches from "../openai/Batches.ts"
 import * as Client from "../openai/Client.ts"
 import * as RequestNotes from "./RequestNotes.ts"
 
@@ -27,7 +29,9 @@ const endpointAt = (baseUrl: string): Client.Options => ({
 })
 
 /** Sends to a simulator at an address. */
-export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
+export const make = (
+  baseUrl: string
+): Effect.Effect<Pick<Simulation.Simulation, "answer" | "batch">, never, Scope.Scope> =>
   Effect.map(Client.makePool(endpointAt(baseUrl)), (transport) => {
     const apis = new Map<string, Api.Api>()
     const apiOf = (provider: string): Api.Api => {
@@ -38,16 +42,26 @@ export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answ
       }
       return api
     }
-    return <R extends ModelRequest.ModelRequest>(
+    const answer = <R extends ModelRequest.ModelRequest>(
       provider: string,
       request: R
     ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
-      const model = request.model ?? provider
-      // Options for a provider of another kind do not reach it, except the number of the note.
-      const sent: ModelRequest.ModelRequest = { ...request, providerOptions: RequestNotes.only(request) }
-      return Api.send(apiOf(provider), endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
+      const sent = plain(provider, request)
+      return Api.send(apiOf(provider), endpointAt(baseUrl), transport, sent, sent.model) as Effect.Effect<
         ResponseTo<R>,
         AiError.AiError
       >
     }
+    const batch = (provider: string): BatchProvider.BatchProvider => {
+      const batch = Batches.make(endpointAt(baseUrl), apiOf(provider))
+      return { ...batch, encode: (customId, request) => batch.encode(customId, plain(provider, request)) }
+    }
+    return { answer, batch }
   })
+
+/** Options for a provider of another kind do not reach the simulator, except the number of the note. */
+const plain = (provider: string, request: ModelRequest.ModelRequest) => ({
+  ...request,
+  model: request.model ?? provider,
+  providerOptions: RequestNotes.only(request)
+})
