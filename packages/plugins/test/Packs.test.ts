@@ -238,6 +238,63 @@ describe("Pack", () => {
     })
   )
 
+  it.live("finds its prompts again when a run in batches is left, by another process and in another order", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({
+          answer: ({ prompt }) => animalIn(prompt),
+          batches: { latency: "200 millis" }
+        })
+        const store = join(folder(), "pipe.db")
+        const values: Array<readonly [string, string]> = []
+        const once = (rows: ReadonlyArray<string>, options: Runner.Options) => {
+          const text = Source.fromIterable("text", rows)
+          const label = Flow.step(
+            "label",
+            { text },
+            ({ text }) =>
+              Effect.map(LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }), ({ text }) => text),
+            { varies: ({ text }) => text, pack: { size: 10, audit: 0 } }
+          )
+          const flow = Flow.make("packs", {
+            outputs: [
+              Sink.forEach("out", { text, label }, ({ label, text }) =>
+                Effect.sync(() => void values.push([text, label]))
+              )
+            ],
+            stack: Stack.make(Pack.layer(), Retry.layer({ base: 1 }), openai(simulator))
+          })
+          return Effect.exit(
+            Runner.run(flow, {
+              batch: { polling: { first: "20 millis", most: "50 millis" } },
+              errorsFile: false,
+              ...options
+            })
+          ).pipe(Effect.provide(Layer.fresh(NodeHost.layer({ store }))))
+        }
+        const rows = texts(50)
+        const left = yield* once(rows, { detach: true })
+        assert.strictEqual(left._tag, "Failure")
+        assert.deepStrictEqual(
+          simulator.batches().map(({ requests }) => requests),
+          [5]
+        )
+        // Two rows are gone, three are new.
+        const resumed = yield* once([...rows.toReversed().slice(2), ...texts(3, 50)], {})
+        assert.strictEqual(resumed._tag, "Success")
+        assertRight(values, 51)
+        assert.deepStrictEqual(
+          simulator.batches().map(({ requests }) => requests),
+          [5, 1]
+        )
+        assert.strictEqual(
+          simulator.bill().reduce((sum, { answers }) => sum + answers, 0),
+          6
+        )
+      })
+    )
+  )
+
   it.live("finds the size by single calls where prompts go in batches", () =>
     Effect.gen(function* () {
       const { batches, requests, summary, values } = yield* run({
