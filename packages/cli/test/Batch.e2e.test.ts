@@ -30,7 +30,7 @@ const sums = (amounts: ReadonlyArray<bigint>): ReadonlyArray<bigint> =>
 const run = (args: ReadonlyArray<string>, options: Parameters<typeof pipe>[1]) =>
   Effect.promise(() => pipe(args, options))
 
-const KILLS = Soak.times(2, 40)
+const KILLS = Soak.times(1, 40)
 
 describe("kill -9 of a run in batches", () => {
   const stages: { readonly [W in Wire]: ReadonlyArray<Simulator.BatchStage> } = {

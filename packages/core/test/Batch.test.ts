@@ -755,7 +755,7 @@ describe("a budget", () => {
 })
 
 describe("budgets of batches under random schedules", () => {
-  const count = Soak.times(4, 100)
+  const count = Soak.times(2, 100)
   it.live(
     `hold in ${count}, left and resumed, with every fault, and the ledger have no less than the bill`,
     () =>

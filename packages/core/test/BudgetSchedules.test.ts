@@ -289,7 +289,7 @@ const cut: Ledger.AttemptEntry = {
 }
 
 describe("a budget under random schedules", () => {
-  const count = Soak.times(60, 2_000)
+  const count = Soak.times(30, 2_000)
   it.effect(
     `holds in ${count}, and is used`,
     () =>

@@ -106,7 +106,7 @@ describe("generated schemas", () => {
           const server = yield* provider(api, (schema) => (text = JSON.stringify(Samples.of(schema, next))))
           const layer = Apis.layerOf(api, Apis.baseOf(api, server.url), pool)
           let answered = 0
-          for (; seed < Soak.times(60, 1_000); seed++) {
+          for (; seed < Soak.times(30, 1_000); seed++) {
             next = Samples.random(seed)
             const schema = GeneratedSchemas.make(next, kindsOf(api))
             const before = server.seen.length
@@ -166,7 +166,7 @@ describe("the simulator", () => {
       () =>
         Effect.gen(function* () {
           const layer = Apis.layerOf(api, "http://127.0.0.1:9", pool)
-          const seeds = Soak.times(30, 1_000)
+          const seeds = Soak.times(15, 1_000)
           let answered = 0
           for (let seed = 0; seed < seeds; seed++) {
             const schema = GeneratedSchemas.make(Samples.random(seed), kindsOf(api))
