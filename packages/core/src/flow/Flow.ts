@@ -248,6 +248,18 @@ const make_ = <
 /** The flow with separate outputs, for a simulated run. */
 export const simulated = <E>(flow: Flow<E>): Flow<E> => ({ ...flow, outputs: flow.outputs.map(Sink.simulated) })
 
+/**
+ * The flow with other outputs: the nodes that they read, over the same stack.
+ *
+ * @internal
+ */
+export const withOutputs = <E>(flow: Flow<E>, outputs: ReadonlyArray<Sink.Any>): Flow<E> => ({
+  ...flow,
+  outputs,
+  graph: FlowGraph.make(flow.name, outputs),
+  places: placesOf(outputs)
+})
+
 export {
   /**
    * Makes a flow from its outputs: every node that they read, directly or through others, is part of it.

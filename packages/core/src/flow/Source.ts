@@ -204,6 +204,40 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
   )
 }
 
+/** Rows in place of those that a source reads. */
+export interface GivenRows {
+  /** The source that is not read. */
+  readonly source: Node.Any
+  readonly open: Extract<Node.Kind, { readonly _tag: "Source" }>["open"]
+}
+
+/**
+ * Rows in place of those that a source reads, for a run from code: the rows of a request in a server, or of a test. Its
+ * file is not opened.
+ *
+ * **Example** (a flow over other rows)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ *
+ * const words = Source.lines("words", { path: "words.txt" })
+ * const shouted = Flow.map("shouted", { word: words }, ({ word }) => word.toUpperCase())
+ * const flow = Flow.make("shout", { outputs: [Sink.lines("shouted.txt", shouted)] })
+ *
+ * const rows = await Effect.runPromise(
+ *   Runner.collect(flow, shouted, { sources: [Source.given(words, ["a", "b"])] }).pipe(Effect.provide(NodeHost.layerMemory))
+ * )
+ * rows // => ["A", "B"]
+ * ```
+ */
+export const given = <A, E, R>(source: Node.Node<A, E, R>, rows: Iterable<A> | Stream.Stream<A>): GivenRows => {
+  const { kind } = Stream.isStream(rows) ? fromStream(source.name, rows) : fromIterable(source.name, rows)
+  if (kind._tag !== "Source") throw new Node.FlowError({ message: `${source.name} is not a source` })
+  return { source, open: kind.open }
+}
+
 /** Reads a stream, with its errors and requirements. */
 export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
   fromReading(

@@ -40,7 +40,10 @@ export interface WrittenOutput {
   readonly rows: number
 }
 
-export interface Options extends Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs"> {
+export interface Options extends Pick<
+  RunOptions.RunOptions,
+  "limit" | "sample" | "sources" | "concurrency" | "outputs"
+> {
   /** Why outputs with this many rows must not replace what is there. */
   readonly problemOf?: (
     rowsOf: (sink: Sink.Any) => number | undefined
@@ -106,12 +109,12 @@ const openOutputs = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState
 /** The rows of a source, as far as the run reads it. */
 const sourceRows = (
   root: Node.Any,
-  { open }: Extract<Node.Kind, { readonly _tag: "Source" }>,
+  kind: Extract<Node.Kind, { readonly _tag: "Source" }>,
   { flow, options, state }: Environment,
   onOpen: (reading: NodeCounts.SourceProgress) => void
 ): Stream.Stream<Node.ReadRow<unknown>, unknown, unknown> =>
   Stream.unwrap(
-    Effect.map(open, (opened) => {
+    Effect.map((options.sources?.find(({ source }) => source === root) ?? kind).open, (opened) => {
       const reading = { size: opened.size, offset: 0, ended: false }
       state.readings.set(root, reading)
       onOpen(reading)

@@ -21,7 +21,7 @@ export const run = Effect.fnUntraced(function* (
   state: RunState.RunState,
   /** The layers that suspend rows. */
   holders: ReadonlyArray<Suspension.Holder>,
-  options: Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
+  options: Pick<RunOptions.RunOptions, "limit" | "sample" | "sources" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
     readonly problemOf: (
       rowsOf: (sink: Sink.Any) => number | undefined

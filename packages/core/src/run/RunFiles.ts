@@ -37,6 +37,8 @@ export interface Options {
   readonly file?: string | undefined
   /** Whether something other than an output is written to standard output. */
   readonly stdout?: boolean | undefined
+  /** The sources whose rows are given: their files are not read. */
+  readonly given?: ReadonlySet<string> | undefined
   /** Whether the run is simulated. */
   readonly simulate?: boolean | undefined
   /** With `false`, the outputs are not written. */
@@ -105,7 +107,7 @@ export const check = Effect.fnUntraced(function* (
       : path
   const uses: Array<Use> = []
   for (const { kind, name } of flow.graph.nodes) {
-    if (kind._tag !== "Source" || kind.path === undefined) continue
+    if (kind._tag !== "Source" || kind.path === undefined || options.given?.has(name) === true) continue
     const path = valueOf(kind.path as FilePath)
     if (path === undefined) continue
     if (path === "-") {

@@ -6,6 +6,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Batch from "../batch/Batch.ts"
+import type * as Source from "../flow/Source.ts"
 import type * as Budget from "../ledger/Budget.ts"
 import type * as Trials from "../routing/Trials.ts"
 import type * as RowSample from "../routing/tune/RowSample.ts"
@@ -46,6 +47,8 @@ export interface RunOptions {
   readonly limit?: number
   /** Takes only these rows of each source. Sources that are only looked up are read completely. */
   readonly sample?: RowSample.RowSample
+  /** Rows in place of those that sources read: `Source.given(reviews, rows)`. Default: none. */
+  readonly sources?: ReadonlyArray<Source.GivenRows>
   /** Makes a cascade call every model for every row, and receives the results. Nothing is reused. */
   readonly trials?: (trial: Trials.CascadeTrial) => void
   /** Replaces outputs even with less than what a whole, real run left. Default: `false`, which refuses. */

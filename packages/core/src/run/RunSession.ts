@@ -60,7 +60,10 @@ export interface RunSession {
  */
 export const check = Effect.fnUntraced(function* (
   given: Flow.Any,
-  options: Pick<RunOptions.RunOptions, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
+  options: Pick<
+    RunOptions.RunOptions,
+    "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs" | "sources"
+  > & {
     /** The SQLite file of the store, and other files that nothing may replace. */
     readonly stores?: ReadonlyArray<string> | undefined
     /** Whether something other than an output, such as events, is written to standard output. */
@@ -73,11 +76,24 @@ export const check = Effect.fnUntraced(function* (
       return yield* new Node.FlowError({ message: `${name}: ${count} is not an integer of 1 or more` })
     }
   }
-  const { errorsFile, outputs, record, stdout, stores } = options
+  const { errorsFile, outputs, record, sources = [], stdout, stores } = options
   const simulate = record?.simulate === true
   const flow = simulate ? Flow.simulated(given) : given
   const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-  return yield* RunFiles.check(flow, { parameters, errorsFile, stdout, stores, simulate, file: record?.file, outputs })
+  const other = sources.find(({ source }) => !flow.graph.nodes.includes(source))
+  if (other !== undefined) {
+    return yield* new Node.FlowError({ message: `flow ${flow.name} does not read ${other.source.name}` })
+  }
+  return yield* RunFiles.check(flow, {
+    parameters,
+    errorsFile,
+    stdout,
+    stores,
+    simulate,
+    given: new Set(sources.map(({ source }) => source.name)),
+    file: record?.file,
+    outputs
+  })
 })
 
 /** Opens a run: claims it in the store or creates it, and loads what earlier attempts left. */

@@ -28,10 +28,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Simulation from "../client/Simulation.ts"
-import type * as Flow from "../flow/Flow.ts"
+import * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
+import * as Sink from "../flow/Sink.ts"
 import type * as Budget from "../ledger/Budget.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as Store from "../store/Store.ts"
@@ -87,3 +90,110 @@ export const run = <E>(
       return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
     })
   )
+
+/** The options of `Runner.collect` and `Runner.stream`. Failed rows are in the error; no file is written for them. */
+export type ReadOptions = Omit<RunOptions.RunOptions, "outputs" | "detach">
+
+/** Runs a flow for the values of a node. More failed rows than the flow allows fail it. */
+const reading = <A, E, R, F>(
+  flow: Flow.Flow<F>,
+  node: Node.Node<A, E, R>,
+  options: ReadOptions,
+  receive: (rows: ReadonlyArray<A>) => Effect.Effect<unknown>
+): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> => {
+  const output = Sink.make("rows", node, {
+    open: Effect.succeed({ write: (rows: ReadonlyArray<A>) => receive(rows) })
+  })
+  let failure: string | undefined
+  const observe: ReadOptions["observe"] = (event) => {
+    if (event._tag === "RowFailed") failure ??= `${event.position}: ${event.node}: ${event.message}`
+    return options.observe?.(event) ?? Effect.void
+  }
+  return Effect.flatMap(
+    run(Flow.withOutputs(flow, [output]), { errorsFile: false, ...options, observe }),
+    (summary) => {
+      const { failed } = summary.rows
+      return failed <= flow.allowFailedRows
+        ? Effect.succeed(summary)
+        : Effect.fail(
+            new RunFailed({
+              message: `${failed} of ${summary.rows.read} rows failed${failure === undefined ? "" : `, the first: ${failure}`}`,
+              summary
+            })
+          )
+    }
+  )
+}
+
+/**
+ * Runs the part of a flow that a node needs, and returns the values of the node in the order of the source. Outputs are not
+ * written. Use it in a script, a test or a server; `stream` returns the values one by one.
+ *
+ * **Details** Fails with `RunFailed` when more rows failed than the flow allows (`allowFailedRows`), and when the run
+ * stopped early. Finished work is kept in the store.
+ *
+ * **Example** (the values of a node)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ *
+ * const numbers = Source.fromIterable("numbers", [1, 2, 3])
+ * const doubled = Flow.map("doubled", { n: numbers }, ({ n }) => n * 2)
+ * const flow = Flow.make("double", { outputs: [Sink.jsonl("doubled.jsonl", doubled)] })
+ *
+ * await Effect.runPromise(Runner.collect(flow, doubled).pipe(Effect.provide(NodeHost.layerMemory))) // => [2, 4, 6]
+ * ```
+ */
+export const collect = <A, E, R, F>(
+  flow: Flow.Flow<F>,
+  node: Node.Node<A, E, R>,
+  options: ReadOptions = {}
+): Effect.Effect<ReadonlyArray<A>, RunFailed | StartError, Flow.Host> =>
+  Effect.suspend(() => {
+    const all: Array<A> = []
+    return Effect.as(
+      reading(flow, node, options, (rows) => Effect.sync(() => void all.push(...rows))),
+      all
+    )
+  })
+
+/**
+ * The same as a stream: values come as rows finish, in the order of the source. The run reads no further than its consumer
+ * (up to a window of rows), and ends when the stream is interrupted.
+ *
+ * **Example** (the first two values; the run then ends)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect, Stream } from "effect"
+ *
+ * const numbers = Source.fromIterable("numbers", [1, 2, 3])
+ * const doubled = Flow.map("doubled", { n: numbers }, ({ n }) => n * 2)
+ * const flow = Flow.make("double", { outputs: [Sink.jsonl("doubled.jsonl", doubled)] })
+ *
+ * const firstTwo = Runner.stream(flow, doubled).pipe(Stream.take(2), Stream.runCollect)
+ * await Effect.runPromise(firstTwo.pipe(Effect.provide(NodeHost.layerMemory))) // => [2, 4]
+ * ```
+ */
+export const stream = <A, E, R, F>(
+  flow: Flow.Flow<F>,
+  node: Node.Node<A, E, R>,
+  options: ReadOptions = {}
+): Stream.Stream<A, RunFailed | StartError, Flow.Host> =>
+  Stream.callback<A, RunFailed | StartError, Flow.Host>(
+    (queue) =>
+      Effect.matchCauseEffect(
+        reading(flow, node, options, (rows) => Queue.offerAll(queue, rows)),
+        {
+          onFailure: (cause) => Queue.failCause(queue, cause),
+          onSuccess: () => Queue.end(queue)
+        }
+      ),
+    { bufferSize: WINDOW, strategy: "suspend" }
+  )
+
+/** How many values may wait for a slow consumer. */
+const WINDOW = 16

@@ -1,0 +1,130 @@
+/** Flows run from code: the values of a node, as a list or a stream, over rows of the program's own. */
+import { assert, describe, it } from "@effect/vitest"
+import { Flow, Runner, Sink, Source } from "@pipe/core"
+import { NodeHost } from "@pipe/plugins"
+import { Deferred, Effect, Fiber, Schema, Stream } from "effect"
+import { existsSync, mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const folder = mkdtempSync(join(tmpdir(), "pipe-collect-"))
+const out = join(folder, "out.jsonl")
+
+const Row = Schema.Struct({ id: Schema.String, n: Schema.Number })
+const rows = Source.jsonl("rows", { path: join(folder, "absent.jsonl"), schema: Row })
+const checked = Flow.step("checked", { row: rows }, ({ row }) =>
+  row.n < 0 ? Effect.fail(new Error(`${row.id} is below 0`)) : Effect.succeed(row.n)
+)
+const doubled = Flow.map("doubled", { n: checked }, ({ n }) => n * 2)
+const flow = (allowFailedRows = 0) =>
+  Flow.make("doubles", { outputs: [Sink.jsonl(out, { row: rows, doubled })], allowFailedRows })
+
+const given = (...numbers: ReadonlyArray<number>) => [
+  Source.given(
+    rows,
+    numbers.map((n, at) => ({ id: `r${at}`, n }))
+  )
+]
+
+describe("Runner.collect", () => {
+  it.effect("returns the values of a node in order, without outputs, over given rows", () =>
+    Effect.gen(function* () {
+      const values = yield* Runner.collect(flow(), doubled, { sources: given(3, 1, 2) })
+      assert.deepStrictEqual(values, [6, 2, 4])
+      assert.isFalse(existsSync(out))
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("runs only what the node needs", () =>
+    Effect.gen(function* () {
+      let runs = 0
+      const counted = Flow.step("counted", { n: doubled }, ({ n }) => Effect.sync(() => (runs++, n)))
+      const wide = Flow.make("wide", { outputs: [Sink.jsonl(out, { doubled, counted })] })
+      assert.deepStrictEqual(yield* Runner.collect(wide, doubled, { sources: given(1) }), [2])
+      assert.strictEqual(runs, 0)
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("fails with the first failed row, unless the flow allows it", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Runner.collect(flow(), doubled, { sources: given(1, -1, 2) }))
+      assert.strictEqual(error._tag, "RunFailed")
+      assert.strictEqual(error.message, "1 of 3 rows failed, the first: rows[1]: checked: r1 is below 0")
+      if (error._tag === "RunFailed") assert.strictEqual(error.summary.rows.failed, 1)
+      assert.deepStrictEqual(yield* Runner.collect(flow(1), doubled, { sources: given(1, -1, 2) }), [2, 4])
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("takes a stream for a source, and says when a flow does not read it", () =>
+    Effect.gen(function* () {
+      const sources = [Source.given(rows, Stream.make({ id: "a", n: 1 }, { id: "b", n: 2 }))]
+      assert.deepStrictEqual(yield* Runner.collect(flow(), doubled, { sources }), [2, 4])
+      const other = Source.given(Source.fromIterable("other", [1]), [2])
+      const error = yield* Effect.flip(Runner.collect(flow(), doubled, { sources: [other] }))
+      assert.strictEqual(error.message, "flow doubles does not read other")
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("runs several at once over one store, each with its own rows", () =>
+    Effect.gen(function* () {
+      const all = yield* Effect.forEach(
+        Array.from({ length: 40 }, (_, n) => n),
+        (n) => Runner.collect(flow(), doubled, { sources: given(n, n + 1) }),
+        { concurrency: 10 }
+      )
+      assert.deepStrictEqual(
+        all,
+        Array.from({ length: 40 }, (_, n) => [2 * n, 2 * n + 2])
+      )
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+})
+
+describe("Runner.stream", () => {
+  it.effect("gives the values as they come, and reads no further than a window beyond its consumer", () =>
+    Effect.gen(function* () {
+      let read = 0
+      const endless = Stream.map(Stream.range(0, 1_000_000), (n) => {
+        read++
+        return { id: `r${n}`, n }
+      })
+      const values = yield* Runner.stream(flow(), doubled, {
+        sources: [Source.given(rows, endless)],
+        concurrency: 4
+      }).pipe(Stream.take(5), Stream.runCollect)
+      assert.deepStrictEqual(values, [0, 2, 4, 6, 8])
+      assert.isBelow(read, 10_000)
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("ends its run when it is interrupted", () =>
+    Effect.gen(function* () {
+      const started = Deferred.makeUnsafe<void>()
+      let ended = false
+      const slow = Flow.step("slow", { row: rows }, () =>
+        Effect.onInterrupt(Effect.andThen(Deferred.succeed(started, undefined), Effect.never), () =>
+          Effect.sync(() => {
+            ended = true
+          })
+        )
+      )
+      const flow = Flow.make("slow", { outputs: [Sink.jsonl(out, { slow })] })
+      const fiber = yield* Effect.forkChild(Stream.runDrain(Runner.stream(flow, slow, { sources: given(1) })))
+      yield* Deferred.await(started)
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(ended)
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.effect("fails after the values of the rows that went well", () =>
+    Effect.gen(function* () {
+      const seen: Array<number> = []
+      const error = yield* Runner.stream(flow(), doubled, { sources: given(1, -1, 2) }).pipe(
+        Stream.runForEach((n) => Effect.sync(() => void seen.push(n))),
+        Effect.flip
+      )
+      assert.deepStrictEqual(seen, [2, 4])
+      assert.strictEqual(error._tag, "RunFailed")
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+})
