@@ -106,11 +106,17 @@ for (const { folders, name } of packages) {
       .map(({ folder, module }) => `export * as ${module} from "./${file(folder, module, "ts")}"\n`)
       .join("")}`
   )
+  // A folder with an index of its own is an entry beside the main one, which imports none of it.
+  const entries = fs
+    .readdirSync(path.join(base, "src"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && fs.existsSync(path.join(base, "src", entry.name, "index.ts")))
+    .map(({ name }) => name)
   const manifestFile = path.join(base, "package.json")
   const manifest = JSON.parse(fs.readFileSync(manifestFile, "utf8"))
   manifest.exports = {
     "./package.json": "./package.json",
     ".": "./src/index.ts",
+    ...Object.fromEntries(entries.map((name) => [`./${name}`, `./src/${name}/index.ts`])),
     ...Object.fromEntries(
       all.map(({ folder, isInternal, module }) => [subpath(module, isInternal), `./src/${file(folder, module, "ts")}`])
     )
@@ -120,6 +126,9 @@ for (const { folders, name } of packages) {
     exports: {
       "./package.json": "./package.json",
       ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
+      ...Object.fromEntries(
+        entries.map((name) => [`./${name}`, { types: `./dist/${name}/index.d.ts`, default: `./dist/${name}/index.js` }])
+      ),
       ...Object.fromEntries(
         all.map(({ folder, isInternal, module }) => [
           subpath(module, isInternal),

@@ -70,8 +70,8 @@ export const layer = (
   return ModelClient.layerOf(
     (next) =>
       Effect.gen(function* () {
-        const { batch, isPlan } = yield* RunHooks.RunHooks
-        if (batch === "off") return next
+        const { batch, isPlan, standIn } = yield* RunHooks.RunHooks
+        if (batch === "off" || standIn !== undefined) return next
         const steps = batch?.steps ?? options.steps
         return {
           ...(isPlan === true ? next : yield* make(next, options)),

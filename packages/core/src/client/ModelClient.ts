@@ -559,12 +559,17 @@ export const provider = (options: {
     send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        const { attempts, recorder } = fiber.getRef(RunHooks.RunHooks)
+        const { attempts, recorder, standIn } = fiber.getRef(RunHooks.RunHooks)
         const hooks = recorder === undefined ? attempts : [...attempts, recorder]
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
-        const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
+        const ask =
+          standIn !== undefined
+            ? ProviderCall.make((request) => standIn(name, request))
+            : (fiber.getRef(Simulation.Simulation) ?? built) === undefined
+              ? attempt
+              : simulate
         const one = <R extends ModelRequest.ModelRequest>(request: R) =>
           ask(
             {

@@ -23,12 +23,15 @@
  *
  * @since 0.1.0
  */
+import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as BatchOptions from "../batch/BatchOptions.ts"
 import type * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
+import type { ModelRequest } from "../model/ModelRequest.ts"
+import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as Trials from "../routing/Trials.ts"
 import type * as Attempt from "./Attempt.ts"
 import type * as Exchange from "./Exchange.ts"
@@ -36,6 +39,12 @@ import type * as LayerEvent from "./LayerEvent.ts"
 import type { Send } from "./Send.ts"
 import type { Service } from "./Service.ts"
 import type * as Suspension from "./Suspension.ts"
+
+/** Answers in place of a provider. */
+export type StandIn = <R extends ModelRequest>(
+  provider: string,
+  request: R
+) => Effect.Effect<ResponseTo<R>, AiError.AiError>
 
 /** The hooks of a run. */
 export interface RunHooks {
@@ -55,6 +64,11 @@ export interface RunHooks {
    * a layer opens nothing but what `resolve` and its annotations need. Read while the stack is built.
    */
   readonly isPlan?: boolean | undefined
+  /**
+   * Answers in place of every provider, under its name: for tests. A provider then needs no key, and nothing goes in
+   * batches.
+   */
+  readonly standIn?: StandIn | undefined
   /**
    * The ledger's own hook, after all others.
    *

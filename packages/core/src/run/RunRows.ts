@@ -77,6 +77,7 @@ const contextOf = (
     Context.add(ExpectedUsage.ExpectedUsage, expected),
     Context.add(RunHooks.RunHooks, {
       ...RunHooks.none,
+      standIn: Context.get(host, RunHooks.RunHooks).standIn,
       onEvent: state.onLayerEvent,
       attempts: budget === undefined ? [] : [budget.hook],
       onEntry: recorder.record,

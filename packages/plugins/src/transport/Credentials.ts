@@ -66,7 +66,8 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
-    if ((yield* RunHooks.RunHooks).isPlan === true) return { apiKey: "none", baseUrl, keySource: keyName, isSet: false }
+    const { isPlan, standIn } = yield* RunHooks.RunHooks
+    if (isPlan === true || standIn !== undefined) return { apiKey: "none", baseUrl, keySource: keyName, isSet: false }
     return yield* failure(
       module,
       `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`

@@ -1,0 +1,170 @@
+/**
+ * A model for tests: answers by step, and a record of its calls. It replaces every provider of a flow, whatever the
+ * stack: layers, retries, caches and the ledger work as they do in a run.
+ *
+ * **Example** (an answer for each step)
+ *
+ * ```ts
+ * import { TestModel } from "@pipe/core/testing"
+ *
+ * const model = TestModel.make({
+ *   english: ({ values }) => `in English: ${values["review"].text}`,
+ *   verdict: { sentiment: "positive", reason: "it says so" }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import * as CallContext from "../client/CallContext.ts"
+import type * as RowValues from "../client/RowValues.ts"
+import type * as RunHooks from "../client/RunHooks.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+
+/** A call that the model received. Retries and the calls of layers are calls of their own. */
+export interface TestCall {
+  readonly step: string
+  /** Why a layer made the call itself, such as `judge`; `""` for the calls of the step. */
+  readonly purpose: string
+  /** The index of the row in its source, from 0. */
+  readonly row: number
+  /** The values of the step's inputs, by name. */
+  readonly values: RowValues.Values
+  readonly provider: string
+  readonly model: string
+  /** The text of all messages, or of the texts to embed. */
+  readonly prompt: string
+  readonly request: ModelRequest.ModelRequest
+}
+
+/**
+ * An answer: a text; a value, which is sent as JSON; a failure; or an effect of one of them, which may wait. `response`
+ * gives usage, tool calls and all other fields.
+ */
+export type Answer = string | object | number | boolean | null
+
+/** Answers by the name of the step, or by a function of the call. */
+export type Answers = { readonly [step: string]: Answer | ((call: TestCall) => Answer) } | ((call: TestCall) => Answer)
+
+/** A model for tests. */
+export interface TestModel {
+  readonly standIn: RunHooks.StandIn
+  /** The calls so far, in the order in which they came. */
+  readonly calls: () => ReadonlyArray<TestCall>
+}
+
+const Response: unique symbol = Symbol("@pipe/core/TestModel/Response")
+
+/** An answer with fields of its own, such as `usage` (tokens), `finishReason` or `parts` with tool calls. */
+export const response = (fields: Partial<ModelResponse.CompletionResponse>): Answer => ({ [Response]: fields })
+
+/** A failure of the provider: a server error that a retry may overcome, unless another reason is given. */
+export const failure = (
+  reason: AiError.AiErrorReason = new AiError.InternalProviderError({ description: "the test model fails" })
+): AiError.AiError => AiError.make({ module: "TestModel", method: "send", reason })
+
+/** Makes a model. A step without an answer fails its rows, by name. */
+export const make = (answers: Answers): TestModel => {
+  const calls: Array<TestCall> = []
+  const answerOf = (call: TestCall): Answer => {
+    if (typeof answers === "function") return answers(call)
+    const answer = Object.hasOwn(answers, call.step) ? answers[call.step] : undefined
+    if (answer === undefined) {
+      const known = Object.keys(answers).join(", ") || "none"
+      return failure(
+        new AiError.InvalidRequestError({
+          description: `the test model has no answer for step ${call.step}; it has answers for: ${known}`,
+          constraint: ModelFailure.setUp
+        })
+      )
+    }
+    return typeof answer === "function" ? answer(call) : answer
+  }
+  const answered = (answer: Answer): Effect.Effect<Answer, AiError.AiError> =>
+    AiError.isAiError(answer)
+      ? Effect.fail(answer)
+      : Effect.isEffect(answer)
+        ? Effect.flatMap(answer as Effect.Effect<Answer, AiError.AiError>, answered)
+        : Effect.succeed(answer)
+  const standIn = (
+    provider: string,
+    request: ModelRequest.ModelRequest
+  ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+    Effect.flatMap(CallContext.CallContext, (context): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
+      const { purpose, row, step, values } = context
+      const { model = "test-model" } = request
+      const prompt = request._tag === "Completion" ? ModelRequest.text(request) : request.inputs.join("\n")
+      const call: TestCall = { step, purpose, row, values, provider, model, prompt, request }
+      calls.push(call)
+      return request._tag === "Embedding"
+        ? Effect.succeed(vectorsFor(request, provider, model))
+        : Effect.map(
+            Effect.flatMap(
+              Effect.sync(() => answerOf(call)),
+              answered
+            ),
+            (answer) => toResponse(answer, call, request)
+          )
+    })
+  return { standIn: standIn as RunHooks.StandIn, calls: () => calls }
+}
+
+const toResponse = (
+  answer: Answer,
+  { model, provider }: TestCall,
+  request: ModelRequest.Completion
+): ModelResponse.CompletionResponse => {
+  const given =
+    typeof answer === "object" && answer !== null && Response in answer
+      ? (answer[Response] as Partial<ModelResponse.CompletionResponse>)
+      : { parts: [{ type: "text" as const, text: typeof answer === "string" ? answer : JSON.stringify(answer) }] }
+  const parts = given.parts ?? []
+  const output = parts.reduce((sum, part) => sum + TokenCounter.estimate(JSON.stringify(part)), 0)
+  return {
+    _tag: "CompletionResponse",
+    provider,
+    model,
+    requestedModel: model,
+    finishReason: "stop",
+    origin: "provider",
+    usage: {
+      ...Usage.zero,
+      uncachedInput: TokenCounter.inputTokens(TokenCounter.estimate, request),
+      output
+    },
+    ...given,
+    parts
+  }
+}
+
+/** How many numbers a vector has. */
+const DIMENSIONS = 8
+
+/** Equal vectors for equal texts, of length 1. */
+const vectorsFor = (
+  request: ModelRequest.Embedding,
+  provider: string,
+  model: string
+): ModelResponse.EmbeddingResponse => ({
+  _tag: "EmbeddingResponse",
+  provider,
+  model,
+  requestedModel: model,
+  origin: "provider",
+  usage: {
+    ...Usage.zero,
+    uncachedInput: request.inputs.reduce((sum, text) => sum + TokenCounter.estimate(text), 0)
+  },
+  vectors: request.inputs.map((text) => {
+    const hash = ContentHash.make(text)
+    const raw = Array.from({ length: DIMENSIONS }, (_, at) => Number.parseInt(hash.slice(at * 4, at * 4 + 4), 16) + 1)
+    const length = Math.hypot(...raw)
+    return raw.map((n) => n / length)
+  })
+})
