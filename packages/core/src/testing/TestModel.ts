@@ -11,6 +11,8 @@
  *   english: ({ values }) => `in English: ${values["review"].text}`,
  *   verdict: { sentiment: "positive", reason: "it says so" }
  * })
+ *
+ * model.calls() // => []
  * ```
  *
  * @since 0.1.0
