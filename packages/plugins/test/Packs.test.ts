@@ -238,6 +238,20 @@ describe("Pack", () => {
     })
   )
 
+  it.live("compares its texts in batches as well where rows repeat them", () =>
+    Effect.gen(function* () {
+      const { summary, values } = yield* run({
+        batch: true,
+        rows: [...texts(10), ...texts(10)],
+        pack: { size: 10, audit: 1e-9 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "20 millis" } }
+      })
+      assertRight(values, 20)
+      assert.strictEqual(summary.calls.attempts, 2)
+      assert.deepInclude(summary.packs?.[0], { packs: 1, texts: 10, compared: 1, agreed: 1 })
+    })
+  )
+
   it.live("finds its prompts again when a run in batches is left, by another process and in another order", () =>
     Effect.scoped(
       Effect.gen(function* () {

@@ -27,7 +27,7 @@ import {
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Clock, Context, Deferred, Effect, Layer, Schema } from "effect"
+import { Clock, Context, Deferred, Effect, Layer, Logger, Schema } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 
 const words = (count: number) =>
@@ -456,6 +456,44 @@ describe("a layer that opens something", () => {
       assert.deepStrictEqual(built, [])
       yield* Runner.run(flowOf(log)).pipe(Effect.provide(host()))
       assert.deepStrictEqual(built, ["opened", "closed"])
+    })
+  )
+})
+
+describe("two caches on one path", () => {
+  it.live("are planned as they run", () =>
+    Effect.gen(function* () {
+      const flow = flowOf(ModelClient.middleware((send) => send, { name: "Same", answers: false }))
+      const two = { ...flow, stack: Stack.make(Cache.layer(), Cache.layer(), OpenAi.layer({ model: "gpt-4o-mini" })) }
+      assert.strictEqual(callsOf(yield* Plan.make(two)), 5)
+      const summary = yield* Runner.run(two)
+      assert.strictEqual(summary.calls.attempts, 5)
+    }).pipe(Effect.provide(host()))
+  )
+})
+
+describe("a row whose requests differ in each replay", () => {
+  it.live("is sent as a single call in the end, with one warning", () =>
+    Effect.gen(function* () {
+      let n = 0
+      const row = words(3)
+      const answer = Flow.step("answer", { row }, ({ row }) =>
+        Effect.map(LanguageModel.generateText({ prompt: `${n++} ${row}` }), ({ text }) => text)
+      )
+      const flow = Flow.make("other", {
+        outputs: [Sink.forEach("out", answer, () => Effect.void)],
+        stack: Stack.make(OpenAi.layer({ model: "gpt-4o-mini" }))
+      })
+      const said: Array<string> = []
+      const summary = yield* Runner.run(flow, {
+        batch: { polling: { first: "5 millis", most: "10 millis" } }
+      }).pipe(
+        Effect.provide(host()),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(String(message)))]))
+      )
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.strictEqual(summary.calls.attempts, 3 * 4)
+      assert.strictEqual(said.filter((line) => line.includes("a row sends other requests each time")).length, 1)
     })
   )
 })

@@ -6,9 +6,12 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
+import type * as CallState from "../client/CallState.ts"
+import * as LayerEvent from "../client/LayerEvent.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -46,8 +49,14 @@ export interface Options {
 interface Sender extends Options {
   /** The row that received each answer first, by key: another row with the same request shares it. */
   readonly delivered: Map<string, string>
-  /** Whether the warning about requests that cannot go in a batch was given. */
-  warned: boolean
+  readonly warn: ReturnType<typeof LayerEvent.once>
+  /** For each row, the replays in which it sent new requests and received no answer. */
+  readonly unanswered: Map<string, Replays>
+}
+
+interface Replays {
+  last: CallState.SuspendedRow
+  count: number
 }
 
 /** A request, with its key. */
@@ -67,7 +76,7 @@ type Answer<R extends ModelRequest.ModelRequest> = Effect.Effect<ModelResponse.R
 /** Sends requests through batches; those of other steps, and those that must not wait, as single calls. */
 export const make = (options: Options): ModelClient.Send => {
   const { next, provider, run, steps } = options
-  const sender: Sender = { ...options, delivered: new Map(), warned: false }
+  const sender: Sender = { ...options, delivered: new Map(), warn: LayerEvent.once(), unanswered: new Map() }
   return (request) =>
     Effect.withFiber((fiber) => {
       const call = fiber.getRef(CallContext.CallContext)
@@ -93,17 +102,39 @@ export const make = (options: Options): ModelClient.Send => {
 const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> => {
   const { queue, tries } = sender
   const { line } = asked
-  return Effect.flatMap(queue.find(line.key), (known) => {
-    if (known?.state === "waiting") return wait(sender, asked)
-    if (known?.state === "answered") return deliver(sender, asked, known)
-    if (known?.state === "failed") return Effect.fail(BatchFailure.decode(known.value!))
-    const again = known === undefined ? asked : { ...asked, line: { ...line, tries: known.tries + 1 } }
-    if (asked.isSingle || queue.isOver() || again.line.tries > tries) return single(sender, again)
-    return Effect.flatMap(gather(sender, again), (how) =>
-      how === "single" ? Effect.andThen(sayNoBatch(sender, line.step), single(sender, again)) : wait(sender, again)
-    )
-  })
+  return Effect.flatMap(queue.find(line.key), (known) =>
+    Effect.withFiber((fiber) => {
+      if (known?.state === "waiting") return wait(sender, asked)
+      if (known?.state === "answered") return deliver(sender, asked, known)
+      if (known?.state === "failed") return Effect.fail(BatchFailure.decode(known.value!))
+      const again = known === undefined ? asked : { ...asked, line: { ...line, tries: known.tries + 1 } }
+      if (asked.isSingle || queue.isOver() || again.line.tries > tries) return single(sender, again)
+      if (known === undefined && isOther(sender, line, fiber))
+        return Effect.andThen(sayOther(sender, line.step), single(sender, again))
+      return Effect.flatMap(gather(sender, again), (how) =>
+        how === "single" ? Effect.andThen(sayNoBatch(sender, line.step), single(sender, again)) : wait(sender, again)
+      )
+    })
+  )
 }
+
+/**
+ * Tests whether a row sends other requests in each replay, such as prompts with the time: no batch would ever answer it.
+ */
+const isOther = ({ tries, unanswered }: Sender, line: BatchLine.New, fiber: Fiber.Fiber<unknown, unknown>): boolean => {
+  const { row } = CallContext.stateOf(fiber)
+  if (row === undefined) return false
+  const place = placeOf(line)
+  const before = unanswered.get(place)
+  if (before === undefined) unanswered.set(place, { last: row, count: 1 })
+  else if (before.last !== row) {
+    before.last = row
+    before.count++
+  }
+  return (before?.count ?? 1) > tries
+}
+
+const placeOf = ({ row, step }: Pick<BatchLine.New, "row" | "step">): string => `${step}\n${row}`
 
 /** Waits for an answer; in a run, the row is suspended until it is there. */
 const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> =>
@@ -130,17 +161,21 @@ const single = <R extends ModelRequest.ModelRequest>(
       : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))
   })
 
-const sayNoBatch = (sender: Sender, step: string): Effect.Effect<void> => {
-  if (sender.warned) return Effect.void
-  sender.warned = true
-  return Effect.logWarning(
-    `step ${step}: a request is not eligible for a batch of ${sender.provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`
+const sayOther = (sender: Sender, step: string): Effect.Effect<void> =>
+  sender.warn(
+    `step ${step}: a row sends other requests each time it is replayed (the time or a random number in its prompt?), so no batch can answer it: it is sent as a single call, and so are others like it. Make the prompt the same for equal rows, or run the flow with --online`,
+    `other ${step}`
   )
-}
+
+const sayNoBatch = ({ provider, warn }: Sender, step: string): Effect.Effect<void> =>
+  warn(
+    `step ${step}: a request is not eligible for a batch of ${provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`,
+    "not eligible"
+  )
 
 /** Returns the answer of a batch. */
 const deliver = <R extends ModelRequest.ModelRequest>(
-  { delivered, queue }: Sender,
+  { delivered, queue, unanswered }: Sender,
   { content, request }: BatchedRequest<R>,
   line: BatchLine.BatchLine
 ): Answer<R> =>
@@ -154,7 +189,8 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A replayed row has paid for its answer itself.
     const { row: number, step } = CallContext.callerOf(fiber.getRef(CallContext.CallContext))
-    const place = `${step}\n${number}`
+    const place = placeOf({ step, row: number })
+    unanswered.delete(place)
     const payer = delivered.get(line.key) ?? place
     delivered.set(line.key, payer)
     return Effect.succeed(payer === place ? response : { ...response, origin: "shared" })

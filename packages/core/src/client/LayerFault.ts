@@ -20,6 +20,9 @@ class LayerFault extends Error {
 /** Errors whose origin is known: a layer's code, or a step's own check that a layer runs. */
 const known = new WeakSet<Error>()
 
+/** The message of Effect's error when a promise's effect was interrupted. */
+const INTERRUPTED = "All fibers interrupted without error"
+
 /** Runs an author's function that layers call. What it throws is not the layer's fault. */
 export const notOfLayer = <A>(f: () => A): A => {
   try {
@@ -39,6 +42,13 @@ const withName = <E>(name: string, cause: Cause.Cause<E>): Cause.Cause<E> => {
       const { defect } = reason
       if (!(defect instanceof Error)) {
         return Cause.makeDieReason(new LayerFault(`layer ${name}: ${String(defect)}`, { cause: defect }))
+      }
+      if (defect.message === INTERRUPTED && !known.has(defect)) {
+        return Cause.makeDieReason(
+          new LayerFault(
+            `layer ${name} runs \`send\` outside of its fiber, such as by Effect.runPromise, which batches cannot interrupt and run again: run the flow with --online, or send within the effect`
+          )
+        )
       }
       if (!(defect instanceof LayerFault) && !known.has(defect)) {
         known.add(defect)

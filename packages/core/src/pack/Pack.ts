@@ -203,15 +203,16 @@ const take = Effect.fnUntraced(function* (
   if (answer._tag === "Failed") return yield* Effect.failCause(answer.cause)
   if (answer._tag === "Alone") return yield* alone
   const { response } = answer
-  if (!place.isFirst(row)) return ModelResponse.again(response, "shared")
+  const giveBack = place.take(row)
+  if (giveBack === undefined) return ModelResponse.again(response, "shared")
   const { accept } = yield* CallContext.CallContext
   if (accept(response) !== undefined) {
     scope.shares.waste(response.usage)
     return yield* alone
   }
   if (answer._tag === "Share") return response
-  // The row receives the single answer.
-  const single = yield* Effect.result(alone)
+  // The row receives the single answer. While it waits for that, another row may take its place.
+  const single = yield* Effect.result(Effect.onInterrupt(alone, () => Effect.sync(giveBack)))
   if (single._tag === "Failure") {
     yield* answer.note({ compared: 0, agreed: 0 })
     return response

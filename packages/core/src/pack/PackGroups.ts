@@ -35,8 +35,8 @@ export interface Packable {
 /** A text's place in a group, and what the group's prompt came to. */
 export interface Place {
   readonly answer: Effect.Effect<PackedPrompt.PackedAnswer>
-  /** Tests whether a row is the first to take the answer. */
-  readonly isFirst: (row: number) => boolean
+  /** Takes the answer for a row. Returns what gives it back, when it was not used; `undefined` when another row has it. */
+  readonly take: (row: number) => (() => void) | undefined
 }
 
 /** A group in this process. */
@@ -86,10 +86,10 @@ export const make = (options: Options): PackGroups => {
 
   const placeIn = ({ at, live }: LivePlace): Place => ({
     answer: Effect.map(answersOf(live), (answers) => answers[at]!),
-    isFirst: (row) => {
-      const first = live.taken.get(at) ?? row
-      live.taken.set(at, first)
-      return first === row
+    take: (row) => {
+      if ((live.taken.get(at) ?? row) !== row) return undefined
+      live.taken.set(at, row)
+      return () => void live.taken.delete(at)
     }
   })
 

@@ -56,8 +56,7 @@ export const make =
     const routed = LayerAnnotations.find(layers, LayerAnnotations.Routes)
     const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
     const count = counter(env, layers)
-    /** The placeholder of the first request with a key: equal ones receive the same. */
-    const seen = new Map<string, number>()
+    const firstOf = placeholders()
     let number = 0
 
     const follow = <R extends ModelRequest.ModelRequest>(
@@ -86,7 +85,10 @@ export const make =
             case "Asides":
               return Effect.andThen(
                 Effect.forEach(stop.asked, ({ purpose, request, share = 1 }) =>
-                  follow(stop.next, request, { ...WHOLE, share: share * way.share, purpose })
+                  follow(stop.next, request, { ...WHOLE, share: share * way.share, purpose }).pipe(
+                    // As in `ModelClient.aside`.
+                    Effect.provideService(Varying.Varying, undefined)
+                  )
                 ),
                 further
               )
@@ -106,18 +108,14 @@ export const make =
               )
             case "Cache": {
               if (!env.useCache) return further
-              const again = seen.get(stop.key)
+              const again = firstOf(stop, own)
               if (again !== undefined) {
                 counts().cached++
                 return Effect.succeed(placeholder(request, Math.round(env.expected.of(step, request).expected), again))
               }
-              seen.set(stop.key, own)
               return Effect.flatMap(stop.cached.peek?.(stop.request, call) ?? Effect.undefined, (kept) => {
                 if (kept === undefined) return further
-                const { usage } = kept
-                const known = counts()
-                known.cached++
-                if (usage !== undefined) known.cachedUsage = Usage.add(known.cachedUsage, usage)
+                addCached(counts(), kept)
                 return Effect.succeed(kept)
               })
             }
@@ -132,6 +130,25 @@ export const make =
         follow(client, request, { ...WHOLE, isRouted: request.model === undefined && routed !== undefined })
     }
   }
+
+type CacheStop = Extract<PlanStop.PlanStop, { readonly _tag: "Cache" }>
+
+/** For each cache, the placeholder of the first request with a key; `undefined` for that request itself. */
+const placeholders = () => {
+  const caches = new Map<PlanStop.Cached, Map<string, number>>()
+  return ({ cached, key }: CacheStop, own: number): number | undefined => {
+    const seen = caches.get(cached) ?? new Map<string, number>()
+    caches.set(cached, seen)
+    const first = seen.get(key)
+    if (first === undefined) seen.set(key, own)
+    return first
+  }
+}
+
+const addCached = (counts: PlanCount.PlanCounts, { usage }: ModelResponse.ModelResponse): void => {
+  counts.cached++
+  if (usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, usage)
+}
 
 const placeholder = (request: ModelRequest.ModelRequest, tokens: number, number: number): ModelResponse.ModelResponse =>
   Placeholder.make(request, tokens, number)

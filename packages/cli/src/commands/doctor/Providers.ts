@@ -27,7 +27,9 @@ export const check = (input: { readonly flow: Option.Option<string>; readonly of
 /** The providers of a flow. */
 const ofFlow = Effect.fnUntraced(function* (file: string, offline: boolean) {
   const flow = yield* LoadFlow.load(file)
-  const layers = yield* Effect.result(Plan.layers(flow))
+  const layers = yield* Effect.result(
+    Plan.layers(flow).pipe(Effect.catchDefect((defect) => Effect.fail({ message: wordsOf(defect) })))
+  )
   if (layers._tag === "Failure") return [wrong("flow", layers.failure.message)]
   const providers = LayerAnnotations.providers(layers.success)
   if (providers.length === 0) return [ok("flow", `${file} calls no model`)]
@@ -66,8 +68,19 @@ const result = (
   const key = credentials === undefined ? "" : `the key from ${credentials.name} is set; `
   if (check === undefined) return Effect.succeed(ok(name, `${key}the provider has no check of its own`))
   if (offline) return Effect.succeed(ok(name, `${key}not contacted`))
-  return Effect.match(check, {
-    onFailure: (error) => wrong(name, ModelFailure.message(error)),
-    onSuccess: (message) => ok(name, message)
-  })
+  return Effect.suspend(() => check).pipe(
+    Effect.timeoutOrElse({
+      duration: "15 seconds",
+      orElse: () => Effect.succeed(undefined)
+    }),
+    Effect.match({
+      onFailure: (error) => wrong(name, ModelFailure.message(error)),
+      onSuccess: (message) =>
+        message === undefined ? wrong(name, "its check has not ended within 15 seconds") : ok(name, String(message))
+    }),
+    // A provider of an author may be wrong itself.
+    Effect.catchDefect((defect) => Effect.succeed(wrong(name, `its check fails: ${wordsOf(defect)}`)))
+  )
 }
+
+const wordsOf = (defect: unknown): string => (defect instanceof Error ? defect.message : String(defect))

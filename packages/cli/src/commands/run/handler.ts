@@ -2,6 +2,7 @@
 import type * as Flow from "@pipe/core/Flow"
 import * as Format from "@pipe/core/internal/Format"
 import * as Report from "@pipe/core/Report"
+import * as RequestKey from "@pipe/core/RequestKey"
 import * as ReportText from "../../view/ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
@@ -77,6 +78,16 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
+/** A detached run of the same flow and parameters, over other rows: `--limit` does not change what its requests cost. */
+const detachedOf = ({ file, flow, parameters }: Session, runs: ReadonlyArray<RunRepo.StoredRun>) =>
+  runs.find(
+    (run) =>
+      run.status === "waiting"
+      && run.flow === flow.name
+      && run.options.file === file
+      && RequestKey.canonical(run.options.parameters ?? {}) === RequestKey.canonical(parameters)
+  )
+
 /** The unfinished run to resume, if the user at a terminal confirms it; otherwise a new run reuses its work. */
 const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const { input } = session
@@ -85,7 +96,15 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
     Effect.catch(() => Effect.undefined)
   )
-  if (last === undefined || last.status === "done" || last.status === "running") return undefined
+  if (last === undefined || last.status === "done" || last.status === "running") {
+    const detached = detachedOf(
+      session,
+      yield* OpenStore.use(location, (store) => store.runs.list(100)).pipe(Effect.catch(() => Effect.succeed([])))
+    )
+    if (detached !== undefined)
+      yield* refusePaying(session, location, detached, "was detached with batches in progress")
+    return undefined
+  }
   const how =
     last.status === "budget"
       ? "reached its budget"
@@ -94,21 +113,9 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
         : last.status === "waiting"
           ? "was detached with batches in progress"
           : "was interrupted"
-  const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
   const output = yield* Output.Output
   const canPrompt = output.canPrompt && output.canRepaint
-  const pending =
-    isBatch || input.online
-      ? 0
-      : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
-          Effect.catch(() => Effect.succeed(0))
-        )
-  const isPrompted = canPrompt && !input.json && !input.quiet
-  if (pending > 0 && !isPrompted) {
-    return yield* ExitCode.refuse(
-      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid for twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
-    )
-  }
+  if (!canPrompt || input.json || input.quiet) yield* refusePaying(session, location, last, how)
   if (input.json || input.quiet) return undefined
   if (!canPrompt) {
     yield* Output.error(`run ${last.name} ${how}; its finished work is reused (pipe resume ${last.name} resumes it)`)
@@ -118,6 +125,23 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
     Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Resume it?`, initial: true })
   )
   return isResumed ? last : undefined
+})
+
+/** Refuses to send again what another run has at a provider, or has not received yet. */
+const refusePaying = Effect.fnUntraced(function* (
+  { input }: Session,
+  location: string,
+  run: RunRepo.StoredRun,
+  how: string
+) {
+  if (input.online || input.batch || input.detach || Option.isSome(input.deadline)) return
+  const pending = yield* OpenStore.use(location, (store) => store.batches.pending(run.id)).pipe(
+    Effect.catch(() => Effect.succeed(0))
+  )
+  if (pending === 0) return
+  return yield* ExitCode.refuse(
+    `run ${run.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid for twice. Resume it: pipe resume ${run.name}; or reuse them in a new run: --batch; or send them again: --online`
+  )
 })
 
 /** Runs a flow with a live view, and turns its end into an exit code. */
