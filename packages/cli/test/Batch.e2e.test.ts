@@ -39,7 +39,7 @@ describe("kill -9 of a run in batches", () => {
   }
   // Those of one side where time is short.
   const tried = (wire: Wire) =>
-    Soak.isSoak ? stages[wire] : stages[wire].filter((_, at) => at % 2 === (wire === "openai" ? 0 : 1))
+    Soak.isSoak ? stages[wire] : wire === "openai" ? (["creating", "downloaded"] as const) : (["created"] as const)
   for (const wire of ["openai", "anthropic"] as const) {
     it.live(
       `at each stage (${tried(wire).join(", ")}): no batch is created twice, no row is lost, the bill is right (${wire})`,

@@ -160,7 +160,7 @@ const keptBy = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation.O
 }
 
 describe("Calibration", () => {
-  const calibrations = Soak.times(200, 3_000)
+  const calibrations = Soak.times(120, 3_000)
   const target = 0.95
 
   /** Of this many samples with replacement from a population that is known: how many certify, and how many of those are wrong. */

@@ -274,7 +274,9 @@ describe.each(formats)("$name", (format) => {
     )
   }
 
-  it.live("does not read an answer without end", () =>
+  // The limit is that of the transport: one format shows it where time is short.
+  const isLimitTried = Soak.isSoak || format.name.startsWith("chat") || format.name.startsWith("embeddings")
+  it.live.skipIf(!isLimitTried)("does not read an answer without end", () =>
     Effect.gen(function* () {
       // Vectors may take 256 MiB, anything else 32; a stream comes in pieces.
       const piece = "x".repeat(1024 * 1024)

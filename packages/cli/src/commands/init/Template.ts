@@ -34,9 +34,9 @@ const Verdict = Schema.Struct({
   reason: Schema.String
 })
 
-const reviews = Source.jsonl("reviews", { path: new URL("reviews.jsonl", import.meta.url), schema: Review })
+export const reviews = Source.jsonl("reviews", { path: new URL("reviews.jsonl", import.meta.url), schema: Review })
 
-const verdict = Flow.step("verdict", { review: reviews }, ({ review }) =>
+export const verdict = Flow.step("verdict", { review: reviews }, ({ review }) =>
   LanguageModel.generateObject({
     schema: Verdict,
     prompt: \`Is this review positive or negative, and why? \${review.text}\`
@@ -61,22 +61,24 @@ const reviews = [
   .map((row) => `${JSON.stringify(row)}\n`)
   .join("")
 
-const test = `/** The flow on simulated answers, in memory: npm test */
+const test = `/** The flow with answers of a test model, in memory: npm test */
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { Effect, Layer } from "effect"
-import { Runner } from "@pipe/core"
-import { NodeHost, Simulator } from "@pipe/plugins"
-import flow from "./flow.ts"
+import { Source } from "@pipe/core"
+import { TestFlow, TestModel } from "@pipe/core/testing"
+import { Effect } from "effect"
+import flow, { reviews, verdict } from "./flow.ts"
 
 test("every review gets a verdict", async () => {
-  const summary = await Effect.runPromise(
-    Runner.run(flow, { outputs: false }).pipe(
-      Effect.provide(Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: "test" })))
-    )
+  const model = TestModel.make({
+    verdict: ({ values }) => ({ sentiment: "positive", reason: \`it says: \${values["review"].text}\` })
+  })
+  const run = await Effect.runPromise(
+    TestFlow.run(flow, { model, sources: [Source.given(reviews, [{ id: "1", text: "Lovely." }])] })
   )
-  assert.equal(summary.rows.read, 3)
-  assert.equal(summary.rows.failed, 0)
+  assert.deepEqual(run.rows(verdict), [{ sentiment: "positive", reason: "it says: Lovely." }])
+  assert.deepEqual(run.failed, [])
+  assert.equal(model.calls().length, 1)
 })
 `
 
