@@ -7,6 +7,7 @@ import {
   Ledger,
   ModelClient,
   ModelRequest,
+  Retry,
   Router,
   Runner,
   Sink,
@@ -14,7 +15,7 @@ import {
   Stack
 } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Stream } from "effect"
+import { type Duration, Effect, Layer, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { createServer } from "node:http"
 import { mkdtempSync } from "node:fs"
@@ -956,5 +957,48 @@ describe("against aimock", () => {
       assert.strictEqual(status.state, "ended")
       assert.isUndefined(yield* provider.status("batch_unknown"))
     })
+  )
+})
+
+describe("two runs that want the same answers", () => {
+  const together = (offset: Duration.Input) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({ batches: { latency: "400 millis" } })
+        const provider = OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "test-key" })
+        const flow = () => {
+          const rows = Source.fromIterable(
+            "rows",
+            Array.from({ length: 20 }, (_, n) => `row ${n}`)
+          )
+          const step = Flow.step("a", { row: rows }, ({ row }) =>
+            Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text)
+          )
+          return Flow.make("twice", {
+            outputs: [Sink.forEach("out", step, () => Effect.void)],
+            stack: Stack.make(Ledger.layer, Retry.layer({ attempts: 1 }), provider)
+          })
+        }
+        const run = Runner.run(flow(), {
+          errorsFile: false,
+          batch: { polling: { first: "7 millis", most: "11 millis" } }
+        })
+        // The second finds the batch of the first, being created or created, and either may read its results first.
+        const [first, second] = yield* Effect.all([run, Effect.delay(run, offset)], { concurrency: 2 })
+        const billed = simulator.bill().reduce((sum, { answers }) => sum + answers, 0)
+        assert.strictEqual(first.calls.attempts + second.calls.attempts, billed)
+        assert.strictEqual(first.rows.failed + second.rows.failed, 0)
+      }).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+    )
+
+  it.live("account for all that was billed together, whichever of them stores the results", () =>
+    Effect.forEach(
+      ["100 millis", "150 millis", "150 millis", "200 millis", "350 millis", "350 millis"] as const,
+      together,
+      {
+        concurrency: 2,
+        discard: true
+      }
+    )
   )
 })

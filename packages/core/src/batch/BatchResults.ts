@@ -78,7 +78,10 @@ export const collect = Effect.fnUntraced(function* (
   /** The first result of a request that has no answer yet: an answer may follow. */
   const others = new Map<number, BatchProvider.BatchOutcome>()
 
+  const account = accounting(batch, env, ends)
+
   const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.BatchResult>) {
+    const now = yield* Clock.currentTimeMillis
     const mine = new Map<number, BatchProvider.BatchOutcome>()
     for (const result of results) {
       if (result.customId === undefined) {
@@ -98,6 +101,10 @@ export const collect = Effect.fnUntraced(function* (
         given++
         // A late answer is paid for, although its request may have been sent again.
         if (["waiting", "again"].includes(line.state)) mine.set(number, soundOf(outcome))
+        else if (ends[number] !== undefined) {
+          // Another process has stored the answer, with its entry for this run.
+          account(number, soundOf(outcome), toTaken(batch, line, soundOf(outcome), env.pricing, now).attempt)
+        }
       }
     }
     yield* settle(mine)
@@ -112,18 +119,14 @@ export const collect = Effect.fnUntraced(function* (
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
     let cost = Money.zero
     for (const { attempt, number, state } of taken) {
-      if (!accepted.has(number)) continue
-      if (state === "answered") answered++
-      else if (state === "failed") failed++
-      if (attempt === undefined) continue
-      cost += attempt.cost ?? Money.zero
-      env.count(batch, attempt, ends[number] !== undefined)
+      if (accepted.has(number)) {
+        if (state === "answered") answered++
+        else if (state === "failed") failed++
+        cost += attempt?.cost ?? Money.zero
+      } else if (ends[number] === undefined) continue
+      account(number, mine.get(number)!, attempt)
     }
     yield* BatchFailure.stored(store, store.batches.addUp(batch.id, cost))
-    for (const [number, outcome] of mine) {
-      ends[number]?.(endOf(outcome))
-      ends[number] = undefined
-    }
     env.onTaken(
       batch,
       taken.map(({ number }) => byNumber.get(number)!)
@@ -142,6 +145,15 @@ export const collect = Effect.fnUntraced(function* (
   yield* warn(batch, odd)
   return { answered, failed, owed, unreadable }
 })
+
+/** Counts the end of a request that this process has sent, or whose result it has stored. */
+const accounting =
+  (batch: BatchRepo.StoredBatch, env: ResultsEnvironment, ends: Ends) =>
+  (number: number, outcome: BatchProvider.BatchOutcome, attempt: LedgerEntry.AttemptEntry | undefined): void => {
+    if (attempt !== undefined) env.count(batch, attempt, ends[number] !== undefined)
+    ends[number]?.(endOf(outcome))
+    ends[number] = undefined
+  }
 
 /** Releases lines without results: they are sent again, or fail. Returns how many fail. */
 const releaseAll = Effect.fnUntraced(function* (
