@@ -5,7 +5,7 @@
  * @internal
  */
 import type * as Acorn from "acorn"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, statSync } from "node:fs"
 import * as NodeModule from "node:module"
 import { dirname, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -60,7 +60,25 @@ const strip = (text: string): string => {
   }
 }
 
-const read = (acorn: typeof Acorn, path: string): { readonly module: Module; readonly own: ReadonlyArray<Target> } => {
+interface Read {
+  readonly module: Module
+  readonly own: ReadonlyArray<Target>
+}
+
+/** The files that this process has read, until they change: a server opens a flow for each request. */
+const files = new Map<string, { readonly stamp: string; readonly read: Read }>()
+
+const read = (acorn: typeof Acorn, path: string): Read => {
+  const { ctimeNs, ino, size } = statSync(path, { bigint: true })
+  const stamp = `${ino} ${size} ${ctimeNs}`
+  const known = files.get(path)
+  if (known?.stamp === stamp) return known.read
+  const made = parse(acorn, path)
+  files.set(path, { stamp, read: made })
+  return made
+}
+
+const parse = (acorn: typeof Acorn, path: string): Read => {
   const source = readFileSync(path, "utf8")
   const text = /\.[mc]?ts$/.test(path) ? strip(source) : source
   const program = acorn.parse(text, { ecmaVersion: "latest", sourceType: "module", allowHashBang: true })
