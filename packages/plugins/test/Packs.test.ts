@@ -52,6 +52,7 @@ interface Options {
   readonly batch?: boolean
   readonly prompt?: (text: string) => string
   readonly varies?: (text: string) => string
+  readonly check?: (answer: string, text: string) => string | undefined
 }
 
 const openai = (simulator: Simulator.Simulator) =>
@@ -83,6 +84,9 @@ const run = (options: Partial<Options> = {}) =>
         {
           varies: ({ text }) => options.varies?.(text) ?? text,
           pack: options.pack ?? { size: 10 },
+          ...(options.check === undefined
+            ? undefined
+            : { check: (answer: string, { text }: { readonly text: string }) => options.check!(answer, text) }),
           ...(options.settings === undefined ? undefined : { settings: options.settings })
         }
       )
@@ -328,6 +332,21 @@ describe("Pack", () => {
       )
     })
   )
+
+  for (const batch of [false, true]) {
+    it.live(`checks each answer by the check of its own row${batch ? ", in batches" : ""}`, () =>
+      Effect.gen(function* () {
+        const { summary, values } = yield* run({
+          batch,
+          pack: { size: 10, audit: 0 },
+          check: (answer, text) => (answer === animalIn(text) ? undefined : "another animal"),
+          simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "20 millis" } }
+        })
+        assertRight(values, 100)
+        assert.strictEqual(summary.calls.attempts, 10)
+      })
+    )
+  }
 
   it.live("finds a long text wherever it stands, and says where it finds none", () =>
     Effect.gen(function* () {

@@ -10,7 +10,6 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
-import type * as CallState from "../client/CallState.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
@@ -55,7 +54,8 @@ interface Sender extends Options {
 }
 
 interface Replays {
-  last: CallState.SuspendedRow
+  /** The number of the last one. */
+  last: number
   count: number
 }
 
@@ -126,9 +126,9 @@ const isOther = ({ tries, unanswered }: Sender, line: BatchLine.New, fiber: Fibe
   if (row === undefined) return false
   const place = placeOf(line)
   const before = unanswered.get(place)
-  if (before === undefined) unanswered.set(place, { last: row, count: 1 })
-  else if (before.last !== row) {
-    before.last = row
+  if (before === undefined) unanswered.set(place, { last: row.replay, count: 1 })
+  else if (before.last !== row.replay) {
+    before.last = row.replay
     before.count++
   }
   return (before?.count ?? 1) > tries

@@ -18,6 +18,8 @@ export interface CallOutcome {
 
 /** The calls of one step of one row that may be suspended. */
 export interface SuspendedRow {
+  /** Another number in each replay. */
+  readonly replay: number
   /** Calls in flight, including suspended ones. */
   open: number
   suspended: number

@@ -35,7 +35,10 @@ const yieldTwice = Effect.andThen(Effect.yieldNow, Effect.yieldNow)
 /** Suspends a call, after other calls of the same layer have been sent, or suspended too. */
 export const suspend: Effect.Effect<never> = Effect.andThen(yieldTwice, Effect.failCause(cause))
 
+let replays = 0
+
 export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
+  replay: replays++,
   open: 0,
   suspended: 0,
   left: Deferred.makeUnsafe(),

@@ -207,8 +207,11 @@ const take = Effect.fnUntraced(function* (
   if (giveBack === undefined) return ModelResponse.again(response, "shared")
   const { accept } = yield* CallContext.CallContext
   if (accept(response) !== undefined) {
+    // Another process has grouped the row, without its check. A replayed row comes here again until its answer is there.
+    const single = yield* alone
     scope.shares.waste(response.usage)
-    return yield* alone
+    if (answer._tag === "Audited") yield* answer.note({ compared: 0, agreed: 0 })
+    return single
   }
   if (answer._tag === "Share") return response
   // The row receives the single answer. While it waits for that, another row may take its place.

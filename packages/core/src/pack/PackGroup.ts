@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as CallContext from "../client/CallContext.ts"
 import type * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as PackRepo from "./PackRepo.ts"
@@ -17,8 +18,14 @@ export interface PackScope {
   isAudited: boolean
 }
 
+/** A row of a group. A row that another process grouped has no check here: it checks its share itself. */
+export interface GroupRow extends PackRepo.PackedRow {
+  readonly accept?: CallContext.Accept
+}
+
 /** Texts that share a prompt. */
 export interface PackGroup extends PackRepo.StoredGroup {
+  readonly rows: ReadonlyArray<GroupRow>
   readonly scope: PackScope
   /** The request as it will reach the provider, with a mark in place of its text. */
   readonly template: ModelRequest.Completion

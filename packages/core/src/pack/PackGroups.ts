@@ -197,9 +197,9 @@ const contentOf = (entries: ReadonlyArray<Request.Entry<Gathering>>) => {
     template,
     pack,
     texts: entries.map(({ request }) => request.packable.text),
-    rows: entries.map(({ context }): PackRepo.PackedRow => {
-      const { position, row, values } = Context.get(context, CallContext.CallContext)
-      return { row, position, values }
+    rows: entries.map(({ context }): PackGroup.GroupRow => {
+      const { accept, position, row, values } = Context.get(context, CallContext.CallContext)
+      return { row, position, values, accept }
     })
   }
 }

@@ -107,18 +107,19 @@ const sums =
 
 const keepGroup =
   (database: Database.Service): PackRepo["keepGroup"] =>
-  (run, { audit, name, rows, texts }, keys) =>
-    Effect.asVoid(
+  (run, { audit, name, rows, texts }, keys) => {
+    const encode = (valuesOf: (row: PackedRow) => RowValues.Values) =>
+      StoredValue.encode({
+        texts,
+        rows: rows.map((row) => ({ row: row.row, position: row.position, values: valuesOf(row) })),
+        audit
+      })
+    return Effect.asVoid(
       database.transaction([
         {
           sql: "INSERT INTO pack_groups (name, run, content) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
           // Without what cannot be stored, the layers below see the rows' numbers alone.
-          params: [
-            name,
-            run,
-            StoredValue.encode({ texts, rows, audit })
-              ?? StoredValue.encode({ texts, rows: rows.map((row) => ({ ...row, values: {} })), audit })!
-          ]
+          params: [name, run, encode(({ values }) => values) ?? encode(() => ({}))!]
         },
         ...keys.map((key, at) => ({
           sql: "INSERT INTO pack_members (key, run, pack, place) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
@@ -126,6 +127,7 @@ const keepGroup =
         }))
       ])
     )
+  }
 
 const groupOf =
   (database: Database.Service): PackRepo["groupOf"] =>

@@ -110,17 +110,18 @@ export const answers = (
           ? halve
           : Effect.succeed(texts.map((): PackedAnswer => ({ _tag: "Failed", cause })))
       },
-      onSuccess: ({ answers, response }) =>
-        Effect.flatMap(CallContext.CallContext, ({ accept }) => {
-          const usable = answers?.map((answer) =>
-            answer !== undefined && accept(PackShares.withText(response, answer)) === undefined ? answer : undefined
-          )
-          const answered = usable?.filter((answer) => answer !== undefined).length ?? 0
-          if (answered === 0) scope.shares.waste(response.usage)
-          return usable === undefined
-            ? halve
-            : shared(group, scope.shares.shares(template, texts, usable, response), answered, note)
-        })
+      onSuccess: ({ answers, response }) => {
+        const usable = answers?.map((answer, at) =>
+          answer !== undefined && rows[at]!.accept?.(PackShares.withText(response, answer)) === undefined
+            ? answer
+            : undefined
+        )
+        const answered = usable?.filter((answer) => answer !== undefined).length ?? 0
+        if (answered === 0) scope.shares.waste(response.usage)
+        return usable === undefined
+          ? halve
+          : shared(group, scope.shares.shares(template, texts, usable, response), answered, note)
+      }
     }
   )
 }
