@@ -220,15 +220,7 @@ const annotated = (info: LayerInfo, more: Context.Context<never> | undefined): L
 
 /** Makes a layer from a function over `send`. */
 export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
-  const info = infoOf(f, said)
-  return Layer.effect(
-    ModelClient,
-    Effect.map(below(info), (next) => ({
-      send: LayerFault.named(info.name, f(next.send)),
-      resolve: next.resolve,
-      ...over(info, next)
-    }))
-  )
+  return layerOf((next) => Effect.sync(() => ({ send: f(next.send), resolve: next.resolve })), infoOf(f, said))
 }
 
 /** A function over `send`, and what else a layer replaces. */
@@ -251,33 +243,23 @@ export const middlewareEffect = <E, R>(
   said?: LayerInfo
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
   const info = infoOf(f, said)
-  return Layer.effect(
-    ModelClient,
-    Effect.flatMap(below(info), (next) =>
+  return layerOf(
+    (next) =>
       Effect.flatMap(RunHooks.RunHooks, ({ isPlan }) =>
         Effect.map(isPlan === true ? Effect.succeed(next.send) : f(next), (made: Send | Made) =>
           // The types reject an object, but a flow may not have been type-checked.
-          typeof made === "function"
-            ? assembled(info, next, { send: made, resolve: next.resolve })
-            : assembled(annotated(info, resolving(next, made, info)), next, made)
+          typeof made === "function" ? { send: made, resolve: next.resolve } : resolving(next, made, info)
         )
-      )
-    )
+      ),
+    info
   )
 }
 
 /** A layer of an author with a `resolve` of its own may change answers too, unless it says that `resolve` shows all. */
-const resolving = (next: Service, { resolve }: Made, info: LayerInfo): Context.Context<never> | undefined =>
-  resolve === next.resolve || LayerAnnotations.get(info, LayerAnnotations.IsShown)
-    ? undefined
-    : Context.make(LayerAnnotations.Resolves, true)
-
-const assembled = (info: LayerInfo, next: Service, made: Made): Service => ({
-  send: LayerFault.named(info.name, made.send),
-  resolve: made.resolve,
-  ...over(annotated(info, made.annotations), next),
-  ...(made.stops === undefined ? undefined : { stops: made.stops })
-})
+const resolving = (next: Service, made: Made, info: LayerInfo): Made =>
+  made.resolve === next.resolve || LayerAnnotations.get(info, LayerAnnotations.IsShown)
+    ? made
+    : { ...made, annotations: Context.add(made.annotations ?? Context.empty(), LayerAnnotations.Resolves, true) }
 
 /**
  * Makes a layer that replaces `resolve` too, or that knows its annotations only once it is built. A plan builds it, to
@@ -319,16 +301,11 @@ export const middlewareService = <E, R>(
   said?: LayerInfo
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
   const info = infoOf(f, said)
-  return Layer.effect(
-    ModelClient,
-    Effect.flatMap(below(info), (next) =>
-      Effect.map(f(next), (made) => assembled(annotated(info, resolving(next, made, info)), next, made))
-    )
-  )
+  return layerOf((next) => Effect.map(f(next), (made) => resolving(next, made, info)), info)
 }
 
 /**
- * The same for the layers of this package, which say themselves what changes answers.
+ * The constructor beneath all others. The layers of this package use it themselves: they say what changes answers.
  *
  * @internal
  */
@@ -338,7 +315,14 @@ export const layerOf = <E, R>(
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
   Layer.effect(
     ModelClient,
-    Effect.flatMap(below(info), (next) => Effect.map(f(next), (made) => assembled(info, next, made)))
+    Effect.flatMap(below(info), (next) =>
+      Effect.map(f(next), (made) => ({
+        send: LayerFault.named(info.name, made.send),
+        resolve: made.resolve,
+        ...over(annotated(info, made.annotations), next),
+        ...(made.stops === undefined ? undefined : { stops: made.stops })
+      }))
+    )
   )
 
 /** A request as a layer changes it, and the way back. */
@@ -349,7 +333,8 @@ export interface Around<R extends ModelRequest.ModelRequest> {
 }
 
 /**
- * Makes a layer that changes requests and changes their answers back, such as one that masks personal data. Caches above it keep answers by the request that arrived, caches and plans below see the changed one.
+ * Makes a layer that changes requests and changes their answers back, such as one that masks personal data. Caches above
+ * it keep answers by the request that arrived; caches and plans below see the changed one.
  *
  * **Example** (names are masked, and restored in the answer)
  *
@@ -371,19 +356,18 @@ export const around = (
 ): Layer.Layer<ModelClient, never, ModelClient> => {
   const info = annotated(infoOf(f, said), Context.make(LayerAnnotations.ChangesAnswers, true))
   const changed: Resolve = (request, call) => f(request, call).request
-  return Layer.effect(
-    ModelClient,
-    Effect.map(below(info), (next) => ({
-      send: LayerFault.named(info.name, (request) =>
-        Effect.flatMap(CallContext.CallContext, (call) => {
-          const { request: sent, restore } = f(request, call)
-          return Effect.map(next.send(sent), restore)
-        })
-      ),
-      resolve: (request, call) => next.resolve(changed(request, call), call),
-      ...over(info, next),
-      ...stopsOf(next, changed)
-    }))
+  return layerOf(
+    (next) =>
+      Effect.succeed({
+        send: (request) =>
+          Effect.flatMap(CallContext.CallContext, (call) => {
+            const { request: sent, restore } = f(request, call)
+            return Effect.map(next.send(sent), restore)
+          }),
+        resolve: (request, call) => next.resolve(changed(request, call), call),
+        ...stopsOf(next, changed)
+      }),
+    info
   )
 }
 
@@ -394,21 +378,21 @@ export const around = (
 export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
   const info = annotated(infoOf(f, said), Context.make(LayerAnnotations.IsShown, true))
   const baselineModel = LayerAnnotations.get(info, LayerAnnotations.Routes)?.baseline
-  return Layer.effect(
-    ModelClient,
-    Effect.map(below(info), (next) => ({
-      send: <R extends ModelRequest.ModelRequest>(request: R) =>
-        Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
-          const mapped = f(request, fiber.getRef(CallContext.CallContext))
-          const sent = next.send(mapped)
-          return baselineModel === undefined || mapped.model === request.model
-            ? sent
-            : Effect.map(sent, (response) => ({ ...response, baselineModel }))
-        }),
-      resolve: (request, call) => next.resolve(f(request, call), call),
-      ...over(info, next),
-      ...stopsOf(next, f)
-    }))
+  return layerOf(
+    (next) =>
+      Effect.succeed({
+        send: <R extends ModelRequest.ModelRequest>(request: R) =>
+          Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
+            const mapped = f(request, fiber.getRef(CallContext.CallContext))
+            const sent = next.send(mapped)
+            return baselineModel === undefined || mapped.model === request.model
+              ? sent
+              : Effect.map(sent, (response) => ({ ...response, baselineModel }))
+          }),
+        resolve: (request, call) => next.resolve(f(request, call), call),
+        ...stopsOf(next, f)
+      }),
+    info
   )
 }
 
@@ -420,15 +404,10 @@ export const onAttempt = (
   hook: Attempt.AttemptHook,
   said?: LayerInfo
 ): Layer.Layer<ModelClient, never, ModelClient> => {
-  const info = infoOf(hook, said)
   const around = RunHooks.withAttempts(hook)
-  return Layer.effect(
-    ModelClient,
-    Effect.map(below(info), (next) => ({
-      send: (request) => around(next.send(request)),
-      resolve: next.resolve,
-      ...over(info, next)
-    }))
+  return layerOf(
+    (next) => Effect.succeed({ send: (request) => around(next.send(request)), resolve: next.resolve }),
+    infoOf(hook, said)
   )
 }
 
