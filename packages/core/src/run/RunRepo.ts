@@ -111,6 +111,8 @@ export interface RunRepo {
   readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
   /** Whether the runs of this store are simulated; `undefined` when it has none. */
   readonly isSimulated: Effect.Effect<boolean | undefined, SqlError.SqlError>
+  /** The detached runs of a flow, the newest first. */
+  readonly waiting: (flow: string) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
   /** Newest first. */
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
 }
@@ -264,6 +266,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
       first === undefined ? undefined : first.options.simulate === true
     ),
     list: (limit) => query(database, `${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
+    waiting: (flow) => query(database, `${ALL} WHERE status = 'waiting' AND flow = ? ORDER BY id DESC`, [flow]),
     create: create(database),
     claim: claim(database),
     heartbeat: (run) =>

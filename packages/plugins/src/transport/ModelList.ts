@@ -36,11 +36,15 @@ export const check = (
               })
             )
           )
-        : Effect.succeed(
-            ok
-              ? `${baseUrl} takes the key from ${keySource}`
-              : `${baseUrl} answers ${status} to a list of its models; some compatible endpoints have no such list`
-          )
+        : status >= 500
+          ? Effect.fail(
+              failure(new AiError.UnknownError({ description: `${baseUrl} answers ${status}: try again later` }))
+            )
+          : Effect.succeed(
+              ok
+                ? `${baseUrl} takes the key from ${keySource}`
+                : `${baseUrl} answers ${status} to a list of its models; some compatible endpoints have no such list`
+            )
     ),
     Effect.timeoutOrElse({
       duration: "10 seconds",

@@ -79,12 +79,10 @@ const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
 /** A detached run of the same flow and parameters, over other rows: `--limit` does not change what its requests cost. */
-const detachedOf = ({ file, flow, parameters }: Session, runs: ReadonlyArray<RunRepo.StoredRun>) =>
-  runs.find(
+const detachedOf = ({ file, parameters }: Session, waiting: ReadonlyArray<RunRepo.StoredRun>) =>
+  waiting.find(
     (run) =>
-      run.status === "waiting"
-      && run.flow === flow.name
-      && run.options.file === file
+      run.options.file === file
       && RequestKey.canonical(run.options.parameters ?? {}) === RequestKey.canonical(parameters)
   )
 
@@ -99,7 +97,9 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   if (last === undefined || last.status === "done" || last.status === "running") {
     const detached = detachedOf(
       session,
-      yield* OpenStore.use(location, (store) => store.runs.list(100)).pipe(Effect.catch(() => Effect.succeed([])))
+      yield* OpenStore.use(location, (store) => store.runs.waiting(session.flow.name)).pipe(
+        Effect.catch(() => Effect.succeed([]))
+      )
     )
     if (detached !== undefined)
       yield* refusePaying(session, location, detached, "was detached with batches in progress")
