@@ -17,38 +17,21 @@
  * @since 0.1.0
  */
 import * as OptionNames from "@pipe/core/internal/OptionNames"
-import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
-import * as ModelRequest from "@pipe/core/ModelRequest"
-import * as AiError from "effect/ai/AiError"
-import * as Duration from "effect/Duration"
+import type * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import * as Batches from "./anthropic/Batches.ts"
 import * as Client from "./anthropic/Client.ts"
 import * as MessageAnswer from "./anthropic/MessageAnswer.ts"
 import * as Messages from "./anthropic/Messages.ts"
-import * as Body from "./transport/Body.ts"
-import * as Credentials from "./transport/Credentials.ts"
-import * as ModelList from "./transport/ModelList.ts"
-import * as Reply from "./transport/Reply.ts"
+import { Body, Connection, type Operation, Provider, Sdk } from "./provider/index.ts"
 
 /** The options of `Anthropic.layer`. */
-export interface Options {
-  /** The model of requests that name none. */
-  readonly model?: string
+export interface Options extends Connection.Options {
   /** The output limit of requests without one. Default: 4,096 tokens. */
   readonly maxTokens?: number
-  /** Default: `ANTHROPIC_API_KEY`. */
-  readonly apiKey?: string | Redacted.Redacted
-  /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own address. */
-  readonly baseUrl?: string
-  /**
-   * Identifies the endpoint in keys, when its address is not Anthropic's own: give two addresses of one service the
-   * same name. Default: the address.
-   */
-  readonly endpoint?: string
   /** `"sdk"` sends calls through the SDK. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
   /**
@@ -56,112 +39,65 @@ export interface Options {
    * the schema, which can then be any, and the answer is only checked here. Default: `"schema"`.
    */
   readonly structuredOutput?: "schema" | "prompt"
-  /** Streams answers, which keeps connections alive during long ones. Default: `false`. */
-  readonly stream?: boolean
-  /** The time limit of a call. Default: 10 minutes. */
-  readonly timeout?: Duration.Input
-  /** The most connections of the pool. Default: 256. */
-  readonly connections?: number
-  /** Additional headers of every call. */
-  readonly headers?: { readonly [name: string]: string }
 }
 
-const OFFICIAL = "https://api.anthropic.com"
+/** The version of the API (docs.anthropic.com/en/api/versioning). */
+const VERSION = "2023-06-01"
+
+const address: Connection.Address = {
+  module: Client.MODULE,
+  baseUrl: "https://api.anthropic.com",
+  environment: { apiKey: "ANTHROPIC_API_KEY", baseUrl: "ANTHROPIC_BASE_URL" },
+  headers: { "anthropic-version": VERSION },
+  wire: "anthropic"
+}
 
 /** Provides a client of Anthropic's API. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> => {
-  Credentials.remember(options)
-  OptionNames.check("Anthropic.layer", options, [
-    "model",
+  Connection.check("Anthropic.layer", options, [
+    ...Connection.optionNames,
     "maxTokens",
-    "apiKey",
-    "baseUrl",
-    "endpoint",
     "transport",
-    "structuredOutput",
-    "stream",
-    "timeout",
-    "connections",
-    "headers"
+    "structuredOutput"
   ])
-  OptionNames.checkDurations("Anthropic.layer", options, ["timeout"])
-  OptionNames.checkNumbers("Anthropic.layer", options, { connections: OptionNames.COUNT, maxTokens: OptionNames.COUNT })
+  OptionNames.checkNumbers("Anthropic.layer", options, { maxTokens: OptionNames.COUNT })
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {
-      const override = (yield* Endpoint.Overrides)["anthropic"]
-      const { apiKey, baseUrl, isSet, keySource } = yield* Credentials.resolve({
-        module: Client.MODULE,
-        override,
-        apiKey: options.apiKey,
-        baseUrl: options.baseUrl,
-        keyName: "ANTHROPIC_API_KEY",
-        urlName: "ANTHROPIC_BASE_URL",
-        official: OFFICIAL,
-        headers: options.headers ?? {}
-      })
-      const settings: Client.Options = {
-        module: Client.MODULE,
-        apiKey,
-        baseUrl,
-        keySource,
-        timeout: Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes")),
-        headers: options.headers ?? {},
-        connections: options.connections ?? 256
-      }
-      const transport = yield* options.transport === "sdk" ? Client.makeSdk(settings) : Client.makePool(settings)
-      const bodyOptions: Messages.Options = {
+      const connection = yield* Connection.make(address, options)
+      const transport = yield* options.transport === "sdk"
+        ? Sdk.transport(connection, Client.loadSdk)
+        : Connection.pool(connection)
+      const messages: Messages.Options = {
         defaultMaxTokens: options.maxTokens ?? 4_096,
         structuredOutput: options.structuredOutput ?? "schema"
       }
-      const ask = asking(settings, transport, bodyOptions, options.stream === true)
-      const send = ModelClient.handle({
-        Embedding: () => refuse("Anthropic has no embeddings API: use another provider for them"),
-        Completion: (request) =>
-          request.model === undefined
-            ? refuse("no model is named: give one to Anthropic.layer({ model }), to the step, or to a Router")
-            : ask(request, request.model)
-      })
-      return ModelClient.provider({
-        name: "anthropic",
-        isRedirected: true,
-        resolve: (request) => withLimit(options.maxTokens, withModel(options.model, request)),
-        send,
-        answers: options.structuredOutput === "prompt" ? [options.model, "prompt"] : options.model,
-        endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
-        batch: Batches.make({ ...settings, ...bodyOptions }),
-        credentials: { name: keySource, isSet },
-        check: ModelList.check(settings, "/v1/models", Client.headersOf(settings))
-      })
+      return Provider.make(
+        connection,
+        transport,
+        {
+          name: "anthropic",
+          completion: completion(messages),
+          batchProvider: () => Batches.make(connection, messages),
+          models: "/v1/models",
+          resolve: (request) => withLimit(options.maxTokens, request),
+          answers: options.structuredOutput === "prompt" ? [options.model, "prompt"] : options.model
+        },
+        options
+      )
     })
   )
 }
 
-/** Sends a request to a model. */
-const asking =
-  (settings: Client.Options, transport: Reply.Transport, options: Messages.Options, isStreamed: boolean) =>
-  (request: ModelRequest.Completion, model: string) =>
-    Effect.flatMap(
-      Body.make(Client.MODULE, () => {
-        const body = Messages.toBody(request, model, options)
-        return Body.encode(isStreamed ? { ...body, stream: true } : body)
-      }),
-      (body) => {
-        const format = MessageAnswer.format(model)
-        return Reply.answer(settings, format, transport("/v1/messages", body, isStreamed ? format.assembly : undefined))
-      }
-    )
-
-const withModel = <R extends ModelRequest.ModelRequest>(model: string | undefined, request: R): R =>
-  request.model === undefined && model !== undefined ? ModelRequest.withModel(request, model) : request
+const completion = (options: Messages.Options): Operation.CompletionOperation => ({
+  path: () => "/v1/messages",
+  body: (request, { model }) => Body.make(Client.MODULE, () => Messages.toBody(request, model, options)),
+  format: ({ model }) => MessageAnswer.format(model),
+  streamed: (body) => ({ ...body, stream: true })
+})
 
 /** The layer's own limit is a setting of the request, so it is part of the keys. */
 const withLimit = <R extends ModelRequest.ModelRequest>(maxTokens: number | undefined, request: R): R =>
   request._tag === "Completion" && maxTokens !== undefined && request.settings.maxTokens === undefined
     ? { ...request, settings: { ...request.settings, maxTokens } }
     : request
-
-const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
-  Effect.fail(
-    AiError.make({ module: Client.MODULE, method: "send", reason: new AiError.InvalidRequestError({ description }) })
-  )

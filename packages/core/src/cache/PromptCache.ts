@@ -50,13 +50,12 @@ import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
-import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as Lru from "../store/Lru.ts"
 
 /** The options of `PromptCache.layer`. */
 export interface Options {
   /**
-   * Tokens of the shortest prefix that the provider caches. Default: by provider and model, see `PromptCacheMinimum`.
+   * Tokens of the shortest prefix that the provider caches. Default: by provider and model.
    */
   readonly minTokens?: number
   /** How long the provider keeps a prefix after each use. Anthropic offers both. Default: `"5 minutes"`. */
@@ -127,7 +126,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       if (request._tag !== "Completion") return next.send(request)
       const call = fiber.getRef(CallContext.CallContext)
       const model = next.resolve(request, call).model ?? ""
-      const rule = PromptCacheMinimum.ruleOf(ModelClient.providerOf(next.layers, model), model)
+      const rule = ModelClient.promptCacheOf(next.layers, model)
       const minimum = options.minTokens ?? rule?.minimum
       // The requests of a batch run in parallel, and rarely find each other's prefix.
       if (minimum === undefined || LayerAnnotations.tierOf(next.layers, call.step) === "batch")

@@ -15,21 +15,28 @@ import * as Usage from "../model/Usage.ts"
 
 /** The most that one request may hold. */
 export interface EmbeddingLimits {
-  readonly inputs: number
-  /** Of all inputs together, in UTF-8. A token is rarely less than one byte. */
-  readonly bytes: number
+  /** Default: no limit. */
+  readonly inputs?: number
+  /** Of all inputs together, in UTF-8. A token is rarely less than one byte. Default: no limit. */
+  readonly bytes?: number
 }
 
 type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 
+const mostOf = ({ bytes = Number.POSITIVE_INFINITY, inputs = Number.POSITIVE_INFINITY }: EmbeddingLimits) => ({
+  bytes,
+  inputs
+})
+
 /** Groups the inputs by what an endpoint accepts. */
 const groupsOf = (inputs: ReadonlyArray<string>, limits: EmbeddingLimits): ReadonlyArray<ReadonlyArray<string>> => {
+  const { bytes: mostBytes, inputs: mostInputs } = mostOf(limits)
   const groups: Array<Array<string>> = []
   let size = 0
   for (const input of inputs) {
     const last = groups.at(-1)
     const bytes = Utf8.byteLength(input)
-    if (last === undefined || last.length >= limits.inputs || size + bytes > limits.bytes) {
+    if (last === undefined || last.length >= mostInputs || size + bytes > mostBytes) {
       groups.push([input])
       size = bytes
     } else {
@@ -59,8 +66,9 @@ export const send = (
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
   const { inputs } = request
   if (limits === undefined) return one(request)
+  const most = mostOf(limits)
   const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + Utf8.byteLength(input), 0) : 0
-  if (inputs.length <= limits.inputs && size <= limits.bytes) return one(request)
+  if (inputs.length <= most.inputs && size <= most.bytes) return one(request)
   return Effect.map(
     Effect.forEach(groupsOf(inputs, limits), (inputs) => one({ ...request, inputs }), { concurrency: 4 }),
     merge

@@ -20,6 +20,8 @@ import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import type * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import type { CallContext } from "./CallContext.ts"
 import type * as PlanStop from "./PlanStop.ts"
@@ -199,7 +201,14 @@ export interface Provider {
   readonly credentials?: { readonly name: string; readonly isSet: boolean } | undefined
   /** Tests for free whether calls would be accepted. Returns what it found in words; `pipe doctor` runs it. */
   readonly check?: Effect.Effect<string, AiError.AiError> | undefined
+  /** Prices of its models, in USD per million tokens. A flow's own `prices` come first. */
+  readonly prices?: Pricing.Overrides | undefined
+  /** How it caches the beginning of a prompt to a model; `undefined` for a model without such a cache. */
+  readonly promptCache?: ((model: string) => PromptCacheRule | undefined) | undefined
 }
+
+/** How a provider caches the beginning of a prompt, and charges it less when it occurs again. */
+export interface PromptCacheRule extends PromptCacheMinimum.PromptCacheMinimum {}
 
 /** The layer is the bottom of a stack. `ModelClient.provider` sets it. */
 export const Provider = Context.Reference<Provider | undefined>("@pipe/core/LayerAnnotations/Provider", {

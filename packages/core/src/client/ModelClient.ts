@@ -35,6 +35,8 @@ import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Quality from "../routing/Quality.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -60,6 +62,16 @@ export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string)
 export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string => {
   const provider = providerIn(layers, model)
   return (provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.endpoint) ?? ""
+}
+
+/** How the provider that answers for a model caches the beginning of a prompt; `undefined` when no cache is known. */
+export const promptCacheOf = (
+  layers: ReadonlyArray<LayerInfo> = [],
+  model: string
+): LayerAnnotations.PromptCacheRule | undefined => {
+  const provider = providerIn(layers, model)
+  const own = provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.promptCache
+  return own === undefined ? PromptCacheMinimum.ruleOf(provider?.name ?? "", model) : own(model)
 }
 
 const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
@@ -496,6 +508,12 @@ export const provider = (options: {
   readonly isRedirected?: boolean
   /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
   readonly credentials?: { readonly name: string; readonly isSet: boolean }
+  /** Prices of its models, in USD per million tokens. A flow's own `prices` come first. */
+  readonly prices?: Pricing.Overrides
+  /** How it caches the beginning of a prompt. Default: known for public providers by name, otherwise none. */
+  readonly promptCache?: LayerAnnotations.Provider["promptCache"]
+  /** The functions that make up the provider, when `send` does not name them. */
+  readonly code?: ReadonlyArray<Function>
   /**
    * Tests for free whether calls would be accepted, by a list of models for example. Returns what it found in words;
    * `pipe doctor flow.ts` runs it.
@@ -520,14 +538,16 @@ export const provider = (options: {
     layers: [
       {
         name,
-        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.send }),
+        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.code ?? options.send }),
         annotations: Context.make(LayerAnnotations.Provider, {
           endpoint,
           isSimulated: built !== undefined,
           // The providers of this package show theirs in requests.
           answers: options.isRedirected === true ? undefined : answers,
           credentials: options.credentials,
-          check: options.check
+          check: options.check,
+          prices: options.prices,
+          promptCache: options.promptCache
         })
       }
     ],

@@ -17,8 +17,8 @@ export interface LayerInfo {
    * answers (a logger, for example), so nothing of it counts.
    */
   readonly answers?: unknown
-  /** The function that makes up the layer. The constructors set it. */
-  readonly code?: Function
+  /** The functions that make up the layer. The constructors set them. */
+  readonly code?: Function | ReadonlyArray<Function>
   /** What the layer does, by the keys of `LayerAnnotations`. */
   readonly annotations?: Context.Context<never>
 }

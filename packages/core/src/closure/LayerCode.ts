@@ -22,7 +22,7 @@ export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): Reado
   layers.flatMap((layer) => {
     if (layer.code === undefined || layer.answers === false || LayerAnnotations.get(layer, LayerAnnotations.Paces))
       return []
-    const meaning = closures.of(layer.code)
+    const meaning = meaningOf(layer.code, closures)
     if (!meaning.isOwn) return []
     return [
       {
@@ -31,6 +31,21 @@ export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): Reado
       }
     ]
   })
+
+/** What the functions of a layer mean together. */
+const meaningOf = (code: NonNullable<LayerInfo["code"]>, closures: Closures): Closure.Meaning => {
+  if (typeof code === "function") return closures.of(code)
+  const meanings = code.map((f) => closures.of(f))
+  const numbered = <A>(of: (meaning: Closure.Meaning) => ReadonlyMap<string, A>) =>
+    new Map(meanings.flatMap((meaning, at) => Array.from(of(meaning), ([name, value]) => [`${at}: ${name}`, value])))
+  return {
+    code: meanings.map(({ code }) => code).join("\n"),
+    captured: numbered(({ captured }) => captured),
+    unknown: numbered(({ unknown }) => unknown),
+    at: meanings.find(({ at }) => at !== undefined)?.at,
+    isOwn: meanings.some(({ isOwn }) => isOwn)
+  }
+}
 
 /**
  * A provider captures clients, keys and counters, which change no answer. Its `answers` declare the options that do.
@@ -51,7 +66,11 @@ const declared = (layers: ReadonlyArray<LayerInfo>, closures: Closures): Readonl
     const { answers, code, name } = layer
     const provider = LayerAnnotations.get(layer, LayerAnnotations.Provider)
     const said = provider === undefined ? answers : provider.answers
-    return code === undefined || said === undefined || said === false || closures.of(code).isOwn || isShown(layer)
+    return code === undefined
+      || said === undefined
+      || said === false
+      || meaningOf(code, closures).isOwn
+      || isShown(layer)
       ? []
       : [RequestKey.canonical([name, said])]
   })

@@ -36,12 +36,11 @@ export interface CommonPrefix {
 export const prefixOf = (
   counts: PlanCount.PlanCounts,
   price: Price.Price | undefined,
-  provider: string
+  rule: PromptCacheMinimum.PromptCacheMinimum | undefined
 ): CommonPrefix => {
-  const { input, isEmbedding, model, prefix, prompts } = counts
+  const { input, isEmbedding, prefix, prompts } = counts
   const calls = PlanCount.callsOf(counts)
   const tokens = isEmbedding || calls < 2 || prefix === undefined ? 0 : TokenCounter.estimate(prefix)
-  const rule = PromptCacheMinimum.ruleOf(provider, model)
   const kept = PromptCacheMinimum.kept(rule, tokens)
   if (price === undefined || kept === 0) return { tokens, rule, kept, saved: Money.zero }
   const rates = Price.ratesAt(price, Math.round(input / prompts))

@@ -5,11 +5,12 @@
  */
 import * as Option from "effect/Option"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
-import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelClient from "../client/ModelClient.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import type * as Price from "../price/Price.ts"
 import type * as Pricing from "../price/Pricing.ts"
+import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as PlanCost from "./PlanCost.ts"
 import * as PlanCount from "./PlanCount.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
@@ -60,7 +61,8 @@ const plannedOf = (
   const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
     PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
   )
-  const prefix = PlanCost.prefixOf(one, price, provider)
+  const rule = ModelClient.promptCacheOf(layers, one.model) ?? PromptCacheMinimum.ruleOf(provider, one.model)
+  const prefix = PlanCost.prefixOf(one, price, rule)
   // With `PromptCache`, the common prefix is charged less. The high end assumes that it is not found again.
   const off =
     serviceTier !== "batch" && LayerAnnotations.has(layers, LayerAnnotations.UsesPromptCache)

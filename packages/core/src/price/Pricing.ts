@@ -40,6 +40,8 @@ export interface Service {
     /** Milliseconds since 1970. */
     readonly at: number
   }) => Option.Option<Price.Price>
+  /** Adds the prices that a provider brings for its own models: they come after your own, and before the public ones. */
+  readonly declare: (provider: string, prices: Overrides) => Effect.Effect<void, PriceError>
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
   /** All models of a provider in the table, with their prices at a time. */
@@ -69,19 +71,25 @@ export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
 
 const SOURCE = "@pydantic/genai-prices 0.1.8"
 
-/** Makes a `Pricing` from public prices and `overrides`. The table is loaded here, not at import. */
-export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
-  const own = new Map<string, Price.Price>()
+/** Prices by the names of their models. */
+const pricesOf = Effect.fnUntraced(function* (overrides: Overrides, source?: string) {
+  const prices = new Map<string, Price.Price>()
   for (const [model, usd] of Object.entries(overrides)) {
-    own.set(
+    prices.set(
       ModelName.withoutPrefix(model),
       yield* Effect.try({
-        try: () => Price.fromUsdPerMillion(model, usd),
+        try: () => Price.fromUsdPerMillion(model, usd, source),
         catch: (error) =>
           new PriceError({ model, message: `price of ${model}: ${error instanceof Error ? error.message : error}` })
       })
     )
   }
+  return prices
+})
+
+/** Makes a `Pricing` from public prices and `overrides`. The table is loaded here, not at import. */
+export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
+  const own = yield* pricesOf(overrides)
   const table = yield* Effect.promise(() => import("@pydantic/genai-prices"))
   return fromTable(table, own)
 })
@@ -188,29 +196,44 @@ const MINUTE = 60_000
 const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Price>): Service => {
   // A price may depend on the time of day, so it is cached for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()
-  /** Your own price for a name, or for the name it is a dated version of. */
-  const ownOf = (model: string): Price.Price | undefined => {
-    const name = ModelName.withoutPrefix(model)
-    const exact = own.get(name)
-    if (exact !== undefined || own.size === 0) return exact
-    for (const [known, price] of own) if (ModelName.isVersionOf(name, known)) return price
-    return undefined
+  /** What providers bring, by their names. */
+  const declared = new Map<string, ReadonlyMap<string, Price.Price>>()
+  const declaredOf = (provider: string | undefined, model: string): Price.Price | undefined => {
+    const prices = provider === undefined ? undefined : declared.get(provider)
+    return prices === undefined ? undefined : priceIn(prices, model)
   }
   const lookup: Service["lookup"] = ({ at, model, provider, requested = model }) => {
     const key =
-      requested === model || own.size === 0 ? `${provider ?? ""}/${model}` : `${provider ?? ""}/${model}\n${requested}`
+      requested === model || (own.size === 0 && declared.size === 0)
+        ? `${provider ?? ""}/${model}`
+        : `${provider ?? ""}/${model}\n${requested}`
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
-    const price = Option.fromNullishOr(ownOf(model) ?? ownOf(requested) ?? fromPackage(table, model, provider, at))
+    const price = Option.fromNullishOr(
+      priceIn(own, model)
+        ?? priceIn(own, requested)
+        ?? declaredOf(provider, model)
+        ?? declaredOf(provider, requested)
+        ?? fromPackage(table, model, provider, at)
+    )
     known.set(key, { minute, price })
     return price
   }
   return Pricing.of({
     lookup,
+    declare: (provider, prices) =>
+      Effect.map(pricesOf(prices, `the prices of ${provider}`), (priced) => {
+        declared.set(provider, priced)
+        known.clear()
+      }),
     providerOf: (baseUrl) => Option.fromNullishOr(table.findProvider({ providerApiUrl: baseUrl })?.id),
     list: ({ at, provider }) => [
       ...own.values(),
+      ...(provider === undefined
+        ? [...declared.values()]
+        : [declared.get(provider) ?? new Map<string, never>()]
+      ).flatMap((prices) => [...prices.values()]),
       ...(provider === undefined ? ["openai", "anthropic"] : [provider]).flatMap((id) =>
         (table.findProvider({ providerId: id })?.models ?? []).flatMap((entry) =>
           Option.toArray(lookup({ model: entry.id, provider: id, at }))
@@ -218,6 +241,16 @@ const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Pri
       )
     ]
   })
+}
+
+/** The price for a name, or for the name that it is a dated version of. */
+const priceIn = (prices: ReadonlyMap<string, Price.Price>, model: string): Price.Price | undefined => {
+  if (prices.size === 0) return undefined
+  const name = ModelName.withoutPrefix(model)
+  const exact = prices.get(name)
+  if (exact !== undefined) return exact
+  for (const [known, price] of prices) if (ModelName.isVersionOf(name, known)) return price
+  return undefined
 }
 
 const fromPackage = (

@@ -25,7 +25,10 @@ export interface PromptCacheMinimum {
   readonly minimum: number
   /** Beyond the minimum, prefixes are cached in steps of this many tokens. */
   readonly step: number
-  /** Whether requests must mark the end of the prefix, and pay more for writes. */
+  /**
+   * Whether requests must mark the end of the prefix, and pay more for writes. The message or part that ends it then has
+   * `options.anthropic.cacheControl`.
+   */
   readonly isMarked: boolean
 }
 

@@ -76,6 +76,9 @@ export const services = Effect.fnUntraced(function* (
       "the flow's stack ends in a ModelClient that is not a provider: make it with ModelClient.provider"
     )
   }
+  for (const { name, prices } of LayerAnnotations.providers(stack.layers)) {
+    if (prices !== undefined) yield* Context.get(context, Pricing.Pricing).declare(name, prices)
+  }
   const top = over(ModelClient.simulated(stack, simulation))
   // Every call is recorded, whether or not the stack has a ledger.
   const recorded = { ...top, send: Ledger.recording(Context.get(context, Pricing.Pricing))(top.send) }

@@ -17,16 +17,17 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { openAsBlob } from "node:fs"
-import * as BatchAccount from "../transport/BatchAccount.ts"
-import * as Fields from "../transport/Fields.ts"
-import * as Body from "../transport/Body.ts"
-import * as HttpFailure from "../transport/HttpFailure.ts"
-import * as JsonLines from "../transport/JsonLines.ts"
-import * as Refusal from "../transport/Refusal.ts"
-import * as Reply from "../transport/Reply.ts"
-import * as SdkTransport from "../transport/SdkTransport.ts"
-import * as StreamingFetch from "../transport/StreamingFetch.ts"
-import * as BatchQueueFull from "../transport/BatchQueueFull.ts"
+import {
+  BatchQueueFull,
+  Body,
+  type Connection,
+  Fields,
+  HttpFailure,
+  JsonLines,
+  Refusal,
+  Reply,
+  Sdk
+} from "../provider/index.ts"
 import * as Client from "./Client.ts"
 import * as MessageAnswer from "./MessageAnswer.ts"
 import * as Messages from "./Messages.ts"
@@ -36,17 +37,14 @@ const ENDPOINT = "/v1/messages"
 /** The provider's clock may be behind. */
 const SKEW = 60_000
 
-/** Milliseconds for a whole file, up or down. */
-const UPLOAD = 30 * 60_000
-
 type Call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
 
 /** Reads results, and recognises batches by them. */
-const reader = (options: Client.Options, call: Call) => {
+const reader = (connection: Connection.Connection, call: Call) => {
   /** The results of a batch, line by line. Parsed here, because one invalid line must not lose the others. */
   const linesOf = (id: string) =>
     JsonLines.parse(
-      { module: Client.MODULE, baseUrl: options.baseUrl },
+      { module: Client.MODULE, baseUrl: connection.baseUrl },
       Effect.mapError(
         call((client, signal) =>
           client
@@ -55,7 +53,7 @@ const reader = (options: Client.Options, call: Call) => {
               __binaryResponse: true,
               stream: true,
               signal,
-              timeout: UPLOAD
+              timeout: Sdk.UPLOAD
             })
             .asResponse()
         ),
@@ -93,20 +91,20 @@ const reader = (options: Client.Options, call: Call) => {
   return { linesOf, find }
 }
 
-export const make = (options: Client.Options & Messages.Options): BatchProvider.BatchProvider => {
+export const make = (connection: Connection.Connection, options: Messages.Options): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
-  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(options.baseUrl, UPLOAD) }))
+  const sdk = () => (made ??= Client.loadSdk(connection, { streamsFiles: true }))
   const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
-      (error) => SdkTransport.failure(options, error)
+      (error) => Sdk.failure(connection, error)
     )
 
-  const { find, linesOf } = reader(options, call)
+  const { find, linesOf } = reader(connection, call)
 
   return {
     name: "anthropic",
-    account: BatchAccount.make(options),
+    account: connection.account,
     limits: { requests: 100_000, bytes: 256e6 },
     frame: { head: '{"requests":[', separator: ",\n", tail: "]}" },
     encode: (customId, request) => {
@@ -126,7 +124,7 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
               body: (await openAsBlob(job.file)).stream(),
               headers: { "content-type": "application/json" },
               signal,
-              timeout: UPLOAD
+              timeout: Sdk.UPLOAD
             })
           ),
           decodeStatus
@@ -148,7 +146,7 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
         const customId = Fields.text(line["custom_id"])
         return customId === undefined
           ? Effect.succeed({ customId, line: number })
-          : Effect.map(toOutcome(line["result"], model, options), (outcome) => ({ customId, outcome }))
+          : Effect.map(toOutcome(line["result"], model, connection), (outcome) => ({ customId, outcome }))
       })
   }
 }
@@ -184,15 +182,19 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.BatchStatus, 
 /** Results of requests that were not processed. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
-const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.BatchOutcome> =>
+const toOutcome = (
+  value: unknown,
+  model: string,
+  connection: Connection.Connection
+): Effect.Effect<BatchProvider.BatchOutcome> =>
   Effect.map(Clock.currentTimeMillis, (now): BatchProvider.BatchOutcome => {
     const result = Fields.fields(value)
     if (undone.has(result["type"])) return { _tag: "Unanswered", reason: `batch_${result["type"]}` }
     if (result["type"] === "errored") {
       const { status = 400 } = Refusal.decode(result["error"])
-      return { _tag: "Failed", error: Reply.refused(options, result["error"], { status, now }) }
+      return { _tag: "Failed", error: Reply.refused(connection, result["error"], { status, now }) }
     }
-    const answer = Reply.fromBody(options, MessageAnswer.format(model), result["message"], now)
+    const answer = Reply.fromBody(connection, MessageAnswer.format(model), result["message"], now)
     return AiError.isAiError(answer)
       ? { _tag: "Unreadable", error: answer }
       : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }

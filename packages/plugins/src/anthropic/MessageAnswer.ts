@@ -7,10 +7,7 @@
  * @internal
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Fields from "../transport/Fields.ts"
-import * as FinishReason from "../transport/FinishReason.ts"
-import type * as Reply from "../transport/Reply.ts"
-import * as Thinking from "../transport/Thinking.ts"
+import { Fields, FinishReason, type Reply, Thinking } from "../provider/index.ts"
 import * as Client from "./Client.ts"
 import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import * as Fields from "../transport/Fields.ts"
+import { Fields } from "../provider/index.ts"
 
 /** Adds figures. One that is not a number invalidates the sum. */
 const sum = (...values: ReadonlyArray<unknown>): unknown =>

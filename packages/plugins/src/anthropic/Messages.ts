@@ -13,9 +13,7 @@ import type * as ModelRequest from "@pipe/core/ModelRequest"
 import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as JsonSchema from "effect/JsonSchema"
-import * as Body from "../transport/Body.ts"
-import * as Files from "../transport/Files.ts"
-import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import { Body, Files, StructuredOutput } from "../provider/index.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
 /** Settings that the messages API does not have. */
@@ -34,7 +32,7 @@ export const toBody = (
   const { responseFormat, settings, tools } = request
   const without = unknownSettings.filter((name) => settings[name] !== undefined)
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: remove it for this model`)
+    throw new Body.Unsupported(`Anthropic's API has no ${without.join(", ")}: remove it for this model`)
   }
   const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
@@ -184,7 +182,7 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
   if (part.mediaType === "application/pdf") {
     return { type: "document", source: source as { type: "url"; url: string }, ...cacheControl(part.options) }
   }
-  throw new Files.UnsupportedFile(
+  throw new Body.Unsupported(
     `a file of type ${part.mediaType} cannot be sent to Anthropic: images and PDF documents can`
   )
 }

@@ -19,16 +19,17 @@ import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
 import * as Peer from "../Peer.ts"
-import * as BatchAccount from "../transport/BatchAccount.ts"
-import * as Fields from "../transport/Fields.ts"
-import * as Body from "../transport/Body.ts"
-import * as HttpFailure from "../transport/HttpFailure.ts"
-import * as JsonLines from "../transport/JsonLines.ts"
-import * as Refusal from "../transport/Refusal.ts"
-import * as Reply from "../transport/Reply.ts"
-import * as SdkTransport from "../transport/SdkTransport.ts"
-import * as StreamingFetch from "../transport/StreamingFetch.ts"
-import * as BatchQueueFull from "../transport/BatchQueueFull.ts"
+import {
+  BatchQueueFull,
+  Body,
+  type Connection,
+  Fields,
+  HttpFailure,
+  JsonLines,
+  Refusal,
+  Reply,
+  Sdk
+} from "../provider/index.ts"
 import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
 
@@ -46,27 +47,27 @@ const SKEW = 10 * 60_000
 /** A call of the API. */
 type Call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
 
-const callBy = (options: Client.Options): Call => {
+const callBy = (connection: Connection.Connection): Call => {
   let made: Promise<OpenAI> | undefined
-  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(options.baseUrl, UPLOAD) }))
+  const sdk = () => (made ??= Client.loadSdk(connection, { streamsFiles: true }))
   return (f) =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
-      (error) => SdkTransport.failure(options, error)
+      (error) => Sdk.failure(connection, error)
     )
 }
 
-export const make = (options: Client.Options, api: Api.Api): BatchProvider.BatchProvider => {
-  const call = callBy(options)
+export const make = (connection: Connection.Connection, api: Api.Api): BatchProvider.BatchProvider => {
+  const call = callBy(connection)
   return {
     name: api.provider,
-    account: BatchAccount.make(options),
+    account: connection.account,
     limits: { requests: 50_000, bytes: MOST_BYTES.get(api.provider) ?? 200e6, inputs: 50_000 },
     frame: { head: "", separator: "\n", tail: "\n" },
     encode: (customId, request) => {
       const { model } = request
       if (model === undefined) return Effect.undefined
-      const endpoint = `/v1${api.routeOf(request).path}`
+      const endpoint = `/v1${api.pathOf(request)}`
       return Effect.map(api.body(request, model), (body) => ({
         endpoint,
         text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body }),
@@ -75,7 +76,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
     },
     ...files(call),
     ...jobs(call),
-    results: (status, model) => results(options, api, call, status, model)
+    results: (status, model) => results(connection, api, call, status, model)
   }
 }
 
@@ -89,7 +90,7 @@ const files = (call: Call): Pick<BatchProvider.BatchProvider, "upload" | "remove
           file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }),
           purpose: "batch"
         },
-        { signal, timeout: UPLOAD }
+        { signal, timeout: Sdk.UPLOAD }
       )
       return file.id
     }),
@@ -147,7 +148,7 @@ const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" |
 
 /** The results of a batch, as they are downloaded. */
 const results = (
-  options: Client.Options,
+  connection: Connection.Connection,
   api: Api.Api,
   call: Call,
   status: BatchProvider.BatchStatus,
@@ -155,9 +156,9 @@ const results = (
 ): ReturnType<BatchProvider.BatchProvider["results"]> =>
   Stream.fromIterable(status.files).pipe(
     Stream.flatMap((file) => {
-      const content = call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD }))
+      const content = call((client, signal) => client.files.content(file, { signal, timeout: Sdk.UPLOAD }))
       return JsonLines.parse(
-        { module: Client.MODULE, baseUrl: options.baseUrl },
+        { module: Client.MODULE, baseUrl: connection.baseUrl },
         Effect.mapError(content, HttpFailure.notYet)
       )
     }),
@@ -166,12 +167,12 @@ const results = (
       const customId = Fields.text(line["custom_id"])
       return customId === undefined
         ? Effect.succeed({ customId, line: number })
-        : Effect.map(toOutcome(options, api, line, model), (outcome) => ({ customId, outcome }))
+        : Effect.map(toOutcome(connection, api, line, model), (outcome) => ({ customId, outcome }))
     })
   )
 
 const toOutcome = (
-  options: Client.Options,
+  connection: Connection.Connection,
   api: Api.Api,
   line: Fields.Fields,
   model: string
@@ -190,10 +191,10 @@ const toOutcome = (
     // The API's own errors are in the body; `error` is then null.
     if (status >= 300) {
       const words = Refusal.hasWords(body) || !Refusal.isPresent(error) ? body : { error }
-      return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
+      return { _tag: "Failed", error: Reply.refused(connection, words, { status, now }) }
     }
-    const format = api.routeFor(Fields.fields(body)["object"]).format(model)
-    const answer = Reply.fromBody(options, format, body, now)
+    const format = api.formatOf(Fields.fields(body)["object"], model)
+    const answer = Reply.fromBody(connection, format, body, now)
     return AiError.isAiError(answer)
       ? { _tag: isFree(answer) ? "Failed" : "Unreadable", error: answer }
       : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
@@ -202,9 +203,6 @@ const toOutcome = (
 /** Tests whether a failure has no usage and is of a kind that is not billed. */
 const isFree = (error: AiError.AiError): boolean =>
   ModelFailure.usageOf(error) === undefined && !ModelFailure.mayBeBilled(error)
-
-/** Milliseconds for a whole file, up or down. */
-const UPLOAD = 30 * 60_000
 
 const fileName = (job: BatchProvider.Job): string => `${job.name}.jsonl`
 

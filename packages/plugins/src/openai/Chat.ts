@@ -11,10 +11,7 @@ import type {
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam
 } from "openai/resources/chat/completions"
-import * as Fields from "../transport/Fields.ts"
-import * as Body from "../transport/Body.ts"
-import * as Files from "../transport/Files.ts"
-import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import { Body, Fields, Files, StructuredOutput } from "../provider/index.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
 export interface Options {
@@ -237,7 +234,7 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
   if (part.mediaType === "application/pdf" && data._tag === "Base64") {
     return { type: "file", file: { file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" } }
   }
-  throw new Files.UnsupportedFile(
+  throw new Body.Unsupported(
     `a file of type ${part.mediaType} cannot be sent to the chat API: images and PDF documents can`
   )
 }

@@ -11,10 +11,7 @@
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
-import * as Fields from "../transport/Fields.ts"
-import * as FinishReason from "../transport/FinishReason.ts"
-import type * as Reply from "../transport/Reply.ts"
-import * as Thinking from "../transport/Thinking.ts"
+import { Fields, FinishReason, type Reply, Thinking } from "../provider/index.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"

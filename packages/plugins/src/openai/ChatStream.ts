@@ -7,8 +7,7 @@
  *
  * @internal
  */
-import * as Fields from "../transport/Fields.ts"
-import type * as Events from "../transport/Events.ts"
+import { type Events, Fields } from "../provider/index.ts"
 
 type Mutable = { [name: string]: unknown }
 

@@ -11,7 +11,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import * as Fields from "../transport/Fields.ts"
+import { Fields } from "../provider/index.ts"
 
 /** The first value that is present. */
 const first = (...values: ReadonlyArray<unknown>): unknown =>

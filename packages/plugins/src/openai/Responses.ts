@@ -10,9 +10,7 @@ import type {
   ResponseInputContent,
   ResponseInputItem
 } from "openai/resources/responses/responses"
-import * as Body from "../transport/Body.ts"
-import * as Files from "../transport/Files.ts"
-import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import { Body, Files, StructuredOutput } from "../provider/index.ts"
 import * as Chat from "./Chat.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
@@ -27,7 +25,7 @@ export const toBody = (
     (name) => settings[name] !== undefined
   )
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: remove it, or use the chat API`)
+    throw new Body.Unsupported(`the responses API has no ${without.join(", ")}: remove it, or use the chat API`)
   }
   const body = {
     model,
@@ -168,7 +166,7 @@ const toContent = (part: Prompt.UserMessagePartEncoded): ResponseInputContent =>
       ? { type: "input_file", file_url: data.url }
       : { type: "input_file", file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" }
   }
-  throw new Files.UnsupportedFile(
+  throw new Body.Unsupported(
     `a file of type ${part.mediaType} cannot be sent to the responses API: images and PDF documents can`
   )
 }

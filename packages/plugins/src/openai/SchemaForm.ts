@@ -7,7 +7,7 @@
  */
 import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
-import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import { StructuredOutput } from "../provider/index.ts"
 
 const FORMATS: ReadonlySet<unknown> = new Set([
   "date-time",

@@ -27,6 +27,10 @@ export interface HttpRefusal {
   readonly keySource: string
   /** Matches the endpoint's own message for a request that exceeds its context window. */
   readonly overflow?: RegExp | undefined
+  /** How addresses of this API usually end, such as `/v1`. */
+  readonly addressEnd?: string | undefined
+  /** `false` when a call that failed with a status of 5xx costs nothing. */
+  readonly billsFailures?: boolean | undefined
 }
 
 /**
@@ -104,7 +108,7 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
       return new AiError.InvalidRequestError({
         constraint: ModelFailure.setUp,
         metadata: { [NOT_FOUND]: true },
-        description: `${description}: check the model's name and the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
+        description: `${description}: check the model's name and the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) ? "" : hintOf(refusal.addressEnd, ", which usually ends in ")}`
       })
     case 408:
     case 499:
@@ -122,7 +126,10 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
       })
     default:
       return status >= 500
-        ? new AiError.InternalProviderError({ description, metadata })
+        ? new AiError.InternalProviderError({
+            description,
+            metadata: refusal.billsFailures === false ? { ...metadata, [ModelFailure.billableKey]: false } : metadata
+          })
         : new AiError.InvalidRequestError({
             ...(code !== undefined && SET_UP.has(code) ? { constraint: ModelFailure.setUp } : undefined),
             description: type === undefined ? description : `${description} [${SafeText.line(type, 100)}]`,
@@ -177,12 +184,15 @@ const isQuota = ({ code, message, status, type }: HttpRefusal): boolean =>
   || status === 402
   || (status === 400 && /credit balance is too low/i.test(message))
 
+const hintOf = (end: string | undefined, words: string): string => (end === undefined ? "" : `${words}${end}`)
+
 /** A 200 that is not JSON: another kind of endpoint, or an answer that was damaged in transit. */
 export const notJson = (options: {
   readonly module: string
   readonly url: string
   readonly contentType: string | undefined
   readonly text: string
+  readonly addressEnd?: string | undefined
 }): AiError.AiError => {
   const start = SafeText.line(options.text, 80)
   return AiError.make({
@@ -194,7 +204,7 @@ export const notJson = (options: {
             constraint: ModelFailure.setUp,
             // A success was returned, so the call may be billed.
             metadata: { [ModelFailure.billableKey]: true },
-            description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
+            description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right?${hintOf(options.addressEnd, " It usually ends in ")}`
           })
         : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })
   })

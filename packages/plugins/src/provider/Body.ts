@@ -5,7 +5,6 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
-import { UnsupportedFile } from "./Files.ts"
 import * as StructuredOutput from "./StructuredOutput.ts"
 
 /** A lone surrogate as `JSON.stringify` escapes it: servers answer such a body with 400. */
@@ -30,6 +29,9 @@ export const wellFormed = (value: unknown): unknown => {
 /** JSON inside a text of a body: arguments, and results of tools. */
 export const text = (value: unknown): string => JSON.stringify(wellFormed(value)) ?? "null"
 
+/** A request that an API cannot express. Thrown while its body is made, it becomes an `InvalidRequestError`. */
+export class Unsupported extends Error {}
+
 /** Makes a body. What the provider cannot accept becomes a request that cannot be sent. */
 export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> =>
   Effect.try({
@@ -41,8 +43,7 @@ const reasonOf = (error: unknown): AiError.AiErrorReason =>
   error instanceof StructuredOutput.UnsupportedSchema
     ? new AiError.UnsupportedSchemaError({ description: error.message })
     : new AiError.InvalidRequestError({
-        description:
-          error instanceof UnsupportedFile ? error.message : `the request cannot be encoded: ${String(error)}`
+        description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${String(error)}`
       })
 
 /** Body fields that must not be set by options, each with the way to set it. `reasoning.effort` is a part of one. */
@@ -57,9 +58,9 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  */
 export const withOptions = <B extends object>(body: B, provider: string, given: unknown, reserved: Reserved): B => {
   if (given === undefined) return body
-  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is not an object`)
+  if (!isObject(given)) throw new Unsupported(`providerOptions.${provider}: is not an object`)
   const refuse = (path: string, way: string): never => {
-    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not accepted: ${way}`)
+    throw new Unsupported(`providerOptions.${provider}.${path} is not accepted: ${way}`)
   }
   const own = body as Record<string, unknown>
   const merged: Record<string, unknown> = { ...own }

@@ -31,6 +31,3 @@ export const mediaTypeOf = (mediaType: string): string => (mediaType === "image/
 
 export const toDataUrl = (data: FileData): string =>
   data._tag === "Url" ? data.url : `data:${mediaTypeOf(data.mediaType)};base64,${data.base64}`
-
-/** A part that a provider does not accept. Becomes an `InvalidRequestError`. */
-export class UnsupportedFile extends Error {}

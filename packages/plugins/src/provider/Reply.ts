@@ -86,6 +86,11 @@ export const refused = (
   const headers = options.header ?? (() => undefined)
   const wait = RetryHint.waitIn(bodyOf, refusal.message, options.now)
   const status = options.status ?? (options.hasStarted === true ? undefined : statusIn(refusal))
+  const own =
+    status === undefined
+      ? undefined
+      : endpoint.failure?.({ status, body: bodyOf, message: refusal.message, header: headers })
+  if (own !== undefined) return AiError.make({ module: endpoint.module, method: "send", reason: own })
   return status === undefined
     ? broken(endpoint.module, refusal, RateLimitHeaders.retryAfterMillis(headers, options.now) ?? wait)
     : HttpFailure.toAiError({
@@ -97,7 +102,9 @@ export const refused = (
         now: options.now,
         url: endpoint.baseUrl,
         keySource: endpoint.keySource,
-        overflow: endpoint.overflow
+        overflow: endpoint.overflow,
+        addressEnd: endpoint.addressEnd,
+        billsFailures: endpoint.billsFailures
       })
 }
 
@@ -192,7 +199,13 @@ const fromText = <A extends ModelResponse.ModelResponse>(
   }
   const contentType = reply.header("content-type") ?? undefined
   return ModelFailure.withAnswer(
-    HttpFailure.notJson({ module: endpoint.module, url: reply.url, contentType, text }),
+    HttpFailure.notJson({
+      module: endpoint.module,
+      url: reply.url,
+      contentType,
+      text,
+      addressEnd: endpoint.addressEnd
+    }),
     text
   )
 }

@@ -41,6 +41,8 @@ export const resolve = Effect.fnUntraced(function* (options: {
   readonly module: string
   readonly override: Endpoint.Endpoint | undefined
   readonly apiKey: string | Redacted.Redacted | undefined
+  /** Whether tokens take the place of a key. */
+  readonly hasTokens?: boolean
   readonly baseUrl: string | undefined
   readonly keyName: string
   readonly urlName: string
@@ -63,6 +65,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const baseUrl = withoutUser(address)
   const proxyProblem = Connections.proxyProblem(baseUrl)
   if (proxyProblem !== undefined) return yield* failure(module, proxyProblem, "Unknown")
+  if (options.hasTokens === true) return { apiKey: "none", baseUrl, keySource: "the token", isSet: true }
   const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {

@@ -1,12 +1,15 @@
 /**
  * Sends calls through a provider's official SDK: it signs and sends, and the answer is read like any other.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as SafeText from "@pipe/core/internal/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Authorized from "./Authorized.ts"
+import type * as Connection from "./Connection.ts"
+import * as StreamingFetch from "./StreamingFetch.ts"
 import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Connections from "./Connections.ts"
 import type * as Endpoint from "./Endpoint.ts"
@@ -51,10 +54,35 @@ export const refusing =
     throw new Refused(response.status, response.headers, await response.text())
   }
 
+/** How an SDK sends. */
+export interface Options {
+  /** Sends files as they are read, for batches. Default: `false`. */
+  readonly streamsFiles?: boolean
+}
+
+/** Milliseconds for a whole file, up or down. */
+export const UPLOAD = 30 * 60_000
+
+/** A `fetch` that sends the endpoint's current token, where it has tokens. */
+const authorized =
+  (endpoint: Endpoint.Endpoint, fetch: Fetch): Fetch =>
+  (input, init) =>
+    endpoint.tokens === undefined
+      ? fetch(input, init)
+      : Effect.runPromise(
+          Authorized.send(endpoint, (key) =>
+            Effect.promise(() => {
+              const headers = new Headers(init?.headers)
+              for (const [name, value] of Object.entries(key)) headers.set(name, value)
+              return fetch(input, { ...init, headers })
+            })
+          )
+        )
+
 /** The options of an SDK's client, with its retries off. */
-export const clientOptions = (
-  options: Endpoint.Endpoint & { readonly apiKey: string; readonly fetch?: typeof globalThis.fetch }
-) => {
+export const clientOptions = (endpoint: Connection.Connection, { streamsFiles = false }: Options = {}) => {
+  // The deadline of a call is ours: the SDK's own would end some calls with another message.
+  const options = { ...endpoint, timeout: 2 * endpoint.timeout }
   const url = new URL(options.baseUrl)
   const query = Object.fromEntries(url.searchParams)
   url.search = ""
@@ -65,20 +93,25 @@ export const clientOptions = (
     maxRetries: 0,
     timeout: options.timeout,
     defaultHeaders: { ...options.headers },
-    fetch: refusing(options.fetch ?? Connections.fetchFor(options))
+    fetch: refusing(
+      authorized(
+        endpoint,
+        streamsFiles
+          ? StreamingFetch.make(options.baseUrl, UPLOAD)
+          : Connections.fetchFor({ baseUrl: options.baseUrl, timeout: options.timeout })
+      )
+    )
   }
 }
 
-/**
- * Sends calls through an SDK. The deadline of a call is ours: the SDK's own would end some calls with another message.
- */
-export const load = <O extends Endpoint.Endpoint>(
-  options: O,
-  client: (options: O) => Promise<Client>
+/** Sends calls through an SDK. */
+export const transport = (
+  connection: Connection.Connection,
+  client: (connection: Connection.Connection) => Promise<Client>
 ): Effect.Effect<Reply.Transport> =>
   Effect.map(
-    Effect.promise(() => client({ ...options, timeout: 2 * options.timeout })),
-    (client) => make(options, client)
+    Effect.promise(() => client(connection)),
+    (client) => make(connection, client)
   )
 
 const refusedIn = (error: unknown): Refused | undefined =>
@@ -118,7 +151,7 @@ const readStream = async (response: Response, assembly: Events.Assembly): Promis
   return reader.end()
 }
 
-export const make =
+const make =
   (endpoint: Endpoint.Endpoint, client: Client): Reply.Transport =>
   (path, body, assembly) => {
     const url = `${endpoint.baseUrl}${path}`

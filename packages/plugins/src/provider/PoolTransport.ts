@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher } from "undici"
 import * as Peer from "../Peer.ts"
+import * as Authorized from "./Authorized.ts"
 import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Compression from "./Compression.ts"
 import * as Connections from "./Connections.ts"
@@ -33,20 +34,35 @@ export const make = Effect.fnUntraced(function* (
     (pool) => Effect.promise(() => pool.destroy())
   )
   const prefix = pathname.replace(/\/$/, "")
-  const headers = Object.entries({
+  const fixed = Object.entries({
     "content-type": "application/json",
     accept: "application/json",
     ...endpoint.headers
   }).flat()
-  return (path, body, assembly) =>
+  const call = (
+    path: string,
+    body: string,
+    assembly: (() => Events.Assembly) | undefined,
+    headers: ReadonlyArray<string>
+  ) =>
     post(
       pool,
       endpoint,
       // The query of the base URL is appended to the path of every call: `?api-version=…`.
-      { origin, path: `${prefix}${path}${search}`, method: "POST", headers, body },
+      {
+        origin,
+        path: `${prefix}${path}${path.includes("?") ? search.replace("?", "&") : search}`,
+        method: "POST",
+        headers: headers as Array<string>,
+        body
+      },
       `${origin}${prefix}${path}`,
       assembly
     )
+  return endpoint.tokens === undefined
+    ? (path, body, assembly) => call(path, body, assembly, fixed)
+    : (path, body, assembly) =>
+        Authorized.send(endpoint, (key) => call(path, body, assembly, [...fixed, ...Object.entries(key).flat()]))
 })
 
 const post = (
