@@ -6,6 +6,7 @@
 import * as RunHooks from "@pipe/core/RunHooks"
 import type * as Endpoint from "@pipe/core/Endpoint"
 import * as SafeText from "@pipe/core/internal/SafeText"
+import * as Simulation from "@pipe/core/internal/Simulation"
 import * as Secret from "@pipe/core/internal/Secret"
 import * as AiError from "effect/ai/AiError"
 import * as Config from "effect/Config"
@@ -70,7 +71,8 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
     const { isPlan, standIn } = yield* RunHooks.RunHooks
-    if (isPlan === true || standIn !== undefined) return { apiKey: "none", baseUrl, keySource: keyName, isSet: false }
+    const isReplaced = standIn !== undefined || (yield* Simulation.Simulation) !== undefined
+    if (isPlan === true || isReplaced) return { apiKey: "none", baseUrl, keySource: keyName, isSet: false }
     return yield* failure(
       module,
       `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`

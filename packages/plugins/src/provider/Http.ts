@@ -152,9 +152,7 @@ export const make = (endpoint: Endpoint.Endpoint): Http => {
     lines: (path) => JsonLines.parse({ module, baseUrl }, ok("GET", path, NOTHING, LONGEST)),
     request: (method, path, body) => respond(method, path, ofJson(body), endpoint.timeout),
     call: (method, path, body) =>
-      Effect.flatMap(ok(method, path, ofJson(body), endpoint.timeout), (response) =>
-        Effect.promise(async () => response.body?.cancel())
-      )
+      Effect.flatMap(ok(method, path, ofJson(body), endpoint.timeout), (response) => Effect.asVoid(textOf(response)))
   }
 }
 

@@ -10,11 +10,13 @@ import type * as Connection from "./Connection.ts"
 
 /** Returns what was found in words. */
 export const check = (
-  { baseUrl, http, keySource, module }: Connection.Connection,
+  { baseUrl, http, isSet, keySource, module }: Connection.Connection,
   path: string
 ): Effect.Effect<string, AiError.AiError> => {
   const failed = (reason: AiError.AiErrorReason) => Effect.fail(AiError.make({ module, method: "check", reason }))
   const unknown = (description: string) => failed(new AiError.UnknownError({ description }))
+  if (!isSet)
+    return failed(new AiError.AuthenticationError({ kind: "MissingKey", description: `${keySource} is not set` }))
   return http.request("GET", path).pipe(
     Effect.tap((response) => Effect.promise(async () => response.body?.cancel())),
     Effect.catch((error) => unknown(`${baseUrl} does not answer: ${ModelFailure.message(error)}`)),

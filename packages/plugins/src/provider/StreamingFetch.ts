@@ -39,11 +39,26 @@ export const make = (baseUrl: string, timeout: number) => {
     const unpacked = Compression.unpackStream(body, given.get("content-encoding") ?? "identity")
     given.delete("content-encoding")
     given.delete("content-length")
-    return new Response(empty ? null : (Readable.toWeb(unpacked) as globalThis.ReadableStream), {
+    return new Response(empty ? null : webStream(unpacked), {
       status: statusCode,
       headers: given
     })
   }
+}
+
+/** A stream that may be cancelled at any time: one of `Readable.toWeb` then throws outside of every caller. */
+const webStream = (body: Readable): globalThis.ReadableStream => {
+  const chunks = body.iterator() as NodeJS.AsyncIterator<Uint8Array>
+  return new globalThis.ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const { done, value } = await chunks.next()
+      if (done === true) controller.close()
+      else controller.enqueue(value)
+    },
+    cancel: async () => {
+      body.destroy()
+    }
+  })
 }
 
 const toBody = (body: RequestInit["body"]): string | Uint8Array | Readable | null => {
