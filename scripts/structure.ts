@@ -15,8 +15,8 @@ import { fileURLToPath } from "node:url"
 /** A package imports those before it in this list. */
 const PACKAGES = ["core", "plugins", "cli"]
 
-/** Folders and files of core that stand on Node itself: files, databases, hashes, and a look into functions. */
-const ON_NODE = ["file/", "store/", "closure/", "encoding/ContentHash.ts"]
+/** Folders and files of core that stand on Node itself: files, databases, hashes, a look into functions, and tests. */
+const ON_NODE = ["file/", "store/", "closure/", "testing/", "encoding/ContentHash.ts"]
 
 interface Import {
   readonly specifier: string

@@ -1,12 +1,12 @@
 /** Checks of an author's own: what they find receives to the model, by the step's option `check` and by filters of a schema. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, type ModelRequest, type Node, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const newStore = () => join(mkdtempSync(join(tmpdir(), "pipe-checks-")), "pipe.db")
@@ -30,7 +30,7 @@ const run = (
     yield* Runner.run(flow as unknown as Flow.Flow, {
       errorsFile: false,
       observe: (event) => Effect.sync(() => (event._tag === "RowFailed" ? void failed.push(event.message) : undefined))
-    }).pipe(Effect.provide(NodeHost.layer({ store })))
+    }).pipe(Effect.provide(Host.layer({ store })))
     return { out, failed, requests: model.requests }
   })
 

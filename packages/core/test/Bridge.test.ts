@@ -17,10 +17,10 @@ import {
 } from "@pipe/core"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
 import * as ToEmbeddingModel from "../src/client/ToEmbeddingModel.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Result, Schema, Stream, Tracer } from "effect"
 import { EmbeddingModel, LanguageModel, OpenAiStructuredOutput, Response, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const withModel = (model: Scripted.Scripted) => ToLanguageModel.layer.pipe(Layer.provide(model.layer))
@@ -142,7 +142,7 @@ describe("LanguageModel", () => {
         Effect.provide(
           ToLanguageModel.layer.pipe(
             Layer.provide(Stack.make(Ledger.layer, model.layer)),
-            Layer.provide(NodeHost.layerMemory)
+            Layer.provide(Host.layerMemory)
           )
         ),
         RunHooks.provide({ onEntry: totals.record })

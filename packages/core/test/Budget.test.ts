@@ -20,13 +20,13 @@ import {
   Usage,
   Coalesce
 } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
 import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 // gpt-4o-mini: 0.15 and 0.60 USD per million tokens (platform.openai.com/docs/pricing, 2026-11-25), in picodollars a token.
@@ -81,7 +81,7 @@ const run = (options: {
       Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl"), ...options.run })
     ).pipe(
       Effect.provide(
-        NodeHost.layer({ store: options.store ?? join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db") })
+        Host.layer({ store: options.store ?? join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db") })
       ),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((result) => {
@@ -309,7 +309,7 @@ describe("a budget in money", () => {
       })
       const failure = yield* Effect.flip(
         Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") }).pipe(
-          Effect.provide(NodeHost.layerMemory)
+          Effect.provide(Host.layerMemory)
         )
       )
       const steps = new Map((failure as Runner.RunFailed).summary.steps.map((step) => [step.step, step.tokens]))
@@ -387,7 +387,7 @@ describe("a budget in money", () => {
       })
       const result = yield* Effect.result(
         Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") })
-      ).pipe(Effect.provide(NodeHost.layerMemory))
+      ).pipe(Effect.provide(Host.layerMemory))
       assert.isAtMost(provider.answered(), 3)
       assert.strictEqual(
         result._tag === "Failure" && result.failure._tag === "RunFailed" ? result.failure.summary.status : "",
@@ -467,7 +467,7 @@ describe("a budget in money", () => {
       assert.strictEqual(provider.answered(), 64)
       assert.strictEqual(more.summary.cost, bill(64))
       const kept = yield* Effect.flatMap(Store.Store, (opened) => opened.ledger.sums(1)).pipe(
-        Effect.provide(Layer.fresh(NodeHost.existingStore(store)))
+        Effect.provide(Layer.fresh(Host.existingStore(store)))
       )
       assert.strictEqual(Money.sum(kept.map(({ spent }) => spent)), bill(64))
     })

@@ -19,11 +19,11 @@ import {
   Retry,
   Stack
 } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Exit, Fiber, Layer, Option } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Soak from "../../../test/Soak.ts"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32, public domain). */
@@ -244,7 +244,7 @@ const run = (schedule: Schedule) =>
         RunHooks.withAttempts(budget.hook),
         Effect.provide(client),
         Effect.provideService(Pricing.Pricing, pricing),
-        Effect.provide(NodeHost.layerMemory),
+        Effect.provide(Host.layerMemory),
         RunHooks.provide({
           onCall: (call) =>
             Effect.sync(() => {

@@ -13,11 +13,11 @@ import {
   Stack,
   Usage
 } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, Layer, Exit } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 type Fields = Partial<Omit<ModelRequest.Completion, "_tag">>
@@ -45,7 +45,7 @@ const cached = <A, E>(
 ) =>
   effect.pipe(
     Effect.provide(Stack.make(Cache.layer(options), model.layer)),
-    Effect.provide(Layer.merge(NodeHost.layerMemory, CacheStore.layerMemory()))
+    Effect.provide(Layer.merge(Host.layerMemory, CacheStore.layerMemory()))
   )
 
 describe("the key", () => {
@@ -302,7 +302,7 @@ describe("the cache", () => {
       assert.strictEqual((yield* ask).origin, "cache")
       assert.strictEqual(model.requests.length, 2)
       assert.include(JSON.stringify(model.requests[1]!.messages), "not JSON")
-    }).pipe(Effect.provide(Stack.make(Cache.layer(), Retry.layer(), model.layer)), Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Stack.make(Cache.layer(), Retry.layer(), model.layer)), Effect.provide(Host.layerMemory))
   })
 
   it.effect("keys by the model that a router below chooses, and keeps under the model that answered", () => {
@@ -323,7 +323,7 @@ describe("the cache", () => {
       assert.strictEqual(ModelResponse.text(yield* ask(1)), "by strong")
       assert.strictEqual((yield* ask(10)).origin, "cache")
       assert.strictEqual((yield* ask(10)).baselineModel, "strong")
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   })
 
   for (const value of [
@@ -343,7 +343,7 @@ describe("the cache", () => {
         assert.strictEqual(model.requests.length, 1)
       }).pipe(
         Effect.provide(Stack.make(Cache.layer(), model.layer)),
-        Effect.provide(Layer.provideMerge(odd, NodeHost.layerMemory))
+        Effect.provide(Layer.provideMerge(odd, Host.layerMemory))
       )
     })
   }
@@ -391,7 +391,7 @@ describe("the cache", () => {
         )
       }
       assert.strictEqual(new Set(sent.flat()).size, sent.flat().length)
-    }).pipe(Effect.provide(Stack.make(Cache.layer(), model)), Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Stack.make(Cache.layer(), model)), Effect.provide(Host.layerMemory))
   })
 
   it.effect("resumesout a store that fails", () => {
@@ -406,7 +406,7 @@ describe("the cache", () => {
       assert.strictEqual(model.requests.length, 2)
     }).pipe(
       Effect.provide(Stack.make(Cache.layer(), model.layer)),
-      Effect.provide(Layer.provideMerge(broken, NodeHost.layerMemory))
+      Effect.provide(Layer.provideMerge(broken, Host.layerMemory))
     )
   })
 })

@@ -26,7 +26,6 @@ import type * as Trials from "../src/routing/Trials.ts"
 import * as ReportText from "../../cli/src/view/ReportText.ts"
 import * as Routing from "../src/routing/Routing.ts"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
@@ -35,6 +34,7 @@ import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as RoutingFile from "../src/routing/RoutingFile.ts"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const error = (reason: AiError.AiErrorReason) => AiError.make({ module: "test", method: "send", reason })
@@ -55,7 +55,7 @@ const through = <E, R>(
     Effect.exit,
     RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
-    Effect.provide(NodeHost.layerMemory),
+    Effect.provide(Host.layerMemory),
     Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))
   )
 }
@@ -271,7 +271,7 @@ describe("Cascade", () => {
           Effect.flip(
             Layer.build(Stack.make(Cascade.layer(options), model.layer)).pipe(
               Effect.scoped,
-              Effect.provide(NodeHost.layerMemory)
+              Effect.provide(Host.layerMemory)
             )
           ),
           ({ message }) => message
@@ -370,7 +370,7 @@ describe("a run with a cascade", () => {
     })
   }
   /** With a store of its own. */
-  const run = (made: ReturnType<typeof flow>) => Effect.provide(Runner.run(made), Layer.fresh(NodeHost.layerMemory))
+  const run = (made: ReturnType<typeof flow>) => Effect.provide(Runner.run(made), Layer.fresh(Host.layerMemory))
 
   const answers = () => Scripted.make(({ model }) => Scripted.response(textOf(model!)))
 
@@ -386,7 +386,7 @@ describe("a run with a cascade", () => {
       // 1 - 0.025^(1/15) of the 15 (Clopper and Pearson for none of them).
       assert.closeTo(routes!.high, 0.25 + 0.75 * (1 - 0.025 ** (1 / 15)), 1e-3)
       assert.strictEqual(models(model).filter((name) => name === STRONG).length, 20)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("stops at a budget in its middle, and leaves an audit out that does not fit", () =>
@@ -407,7 +407,7 @@ describe("a run with a cascade", () => {
       )
       assert.strictEqual(easy.status, "done")
       assert.deepInclude(easy.routes![0], { requests: 20, strong: 0, audited: 0 })
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect(
@@ -426,7 +426,7 @@ describe("a run with a cascade", () => {
         )
         const broken = yield* Effect.flip(Runner.run(flow(answers(), { routing: import.meta.filename })))
         assert.include(broken.message, "Cascade.test.ts: is not a routing file")
-      }).pipe(Effect.provide(NodeHost.layerMemory))
+      }).pipe(Effect.provide(Host.layerMemory))
   )
 })
 
@@ -558,7 +558,7 @@ describe("a cascade over a fallback", () => {
     )
     return Runner.run(
       Flow.make("f", { outputs: [Sink.forEach("out", answer, () => Effect.void)], stack: over(down(), audit) })
-    ).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+    ).pipe(Effect.provide(Layer.fresh(Host.layerMemory)))
   }
 
   it.effect("has no audit by another model than the strong one, and says who answered in its place", () =>
@@ -616,7 +616,7 @@ describe("Router", () => {
         })
       )
       return models(model)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
 
   it.effect("goes by fields of the row, and by rules put together", () =>
     Effect.gen(function* () {

@@ -1,7 +1,6 @@
 /** What a step and a layer are: an edit runs what depends on it again, and nothing else. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, ModelClient, type ModelRequest, type Node, Router, Runner, Sink, Source, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Data, Effect, Layer, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
@@ -10,6 +9,7 @@ import { join } from "node:path"
 import * as Helper from "./ClosureHelper.ts"
 import { config, Sealed, shorten, Style } from "./ClosureHelper.ts"
 import { edits, type Stacked } from "./Edits.ts"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const rows = Source.fromIterable("rows", ["a", "b"])
@@ -239,7 +239,7 @@ describe("an edit of what a step captures", () => {
               explain: true,
               observe: (event) => Effect.sync(() => void (event._tag === "RowMissing" && why.push(event.reason)))
             }
-          ).pipe(Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })))
+          ).pipe(Effect.provide(Host.layer({ store: join(at, "pipe.db") })))
           whys.push(why[0]?.replace(/, Closure\.test\.ts:\d+/, "") ?? "reused")
         })
       yield* run("French", 10)
@@ -279,7 +279,7 @@ describe("an edit of what a step captures", () => {
             explain: true,
             observe: (event) => Effect.sync(() => void (event._tag === "RowMissing" && why.push(event.reason)))
           }
-        ).pipe(Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })))
+        ).pipe(Effect.provide(Host.layer({ store: join(at, "pipe.db") })))
       }
       assert.match(why.at(-1)!, /^step b captures other values \(threshold: 100 → 5, Closure\.test\.ts:\d+\)$/)
       for (const name of readdirSync(at)) {
@@ -401,7 +401,7 @@ describe("an edit of a layer", () => {
           outputs: [Sink.forEach("out", node(), () => Effect.void)],
           stack: Stack.make(Cache.layer(), provider(code))
         })
-        yield* Effect.provide(Runner.run(flow), NodeHost.layer({ store }))
+        yield* Effect.provide(Runner.run(flow), Host.layer({ store }))
         came.push(calls)
       }
       assert.deepStrictEqual(came, [2, 0, 2])

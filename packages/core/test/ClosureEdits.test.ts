@@ -4,7 +4,6 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, type ModelClient, Runner, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, type Layer } from "effect"
 import { createHash } from "node:crypto"
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
@@ -12,6 +11,7 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Soak from "../../../test/Soak.ts"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 /** What is edited, and which steps depend on it. */
@@ -132,7 +132,7 @@ const run = (version: Version, spread: boolean, store: string) =>
         stack: Stack.make(layer, model.layer) as never
       }) as Flow.Flow<never>,
       { errorsFile: join(folder, "errors.jsonl") }
-    ).pipe(Effect.provide(NodeHost.layer({ store })))
+    ).pipe(Effect.provide(Host.layer({ store })))
     return { out, asked: [...asked].sort() }
   })
 

@@ -1,11 +1,11 @@
 /** Flows run from code: the values of a node, as a list or a stream, over rows of the program's own. */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, Runner, Sink, Source } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, Schema, Stream } from "effect"
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "pipe-collect-"))
 const out = join(folder, "out.jsonl")
@@ -32,7 +32,7 @@ describe("Runner.collect", () => {
       const values = yield* Runner.collect(flow(), doubled, { sources: given(3, 1, 2) })
       assert.deepStrictEqual(values, [6, 2, 4])
       assert.isFalse(existsSync(out))
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("runs only what the node needs", () =>
@@ -42,7 +42,7 @@ describe("Runner.collect", () => {
       const wide = Flow.make("wide", { outputs: [Sink.jsonl(out, { doubled, counted })] })
       assert.deepStrictEqual(yield* Runner.collect(wide, doubled, { sources: given(1) }), [2])
       assert.strictEqual(runs, 0)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("fails with the first failed row, unless the flow allows it", () =>
@@ -52,7 +52,7 @@ describe("Runner.collect", () => {
       assert.strictEqual(error.message, "1 of 3 rows failed, the first: rows[1]: checked: r1 is below 0")
       if (error._tag === "RunFailed") assert.strictEqual(error.summary.rows.failed, 1)
       assert.deepStrictEqual(yield* Runner.collect(flow(1), doubled, { sources: given(1, -1, 2) }), [2, 4])
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("takes a stream for a source, and says when a flow does not read it", () =>
@@ -62,7 +62,7 @@ describe("Runner.collect", () => {
       const other = Source.given(Source.fromIterable("other", [1]), [2])
       const error = yield* Effect.flip(Runner.collect(flow(), doubled, { sources: [other] }))
       assert.strictEqual(error.message, "flow doubles does not read other")
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("runs several at once over one store, each with its own rows", () =>
@@ -76,7 +76,7 @@ describe("Runner.collect", () => {
         all,
         Array.from({ length: 40 }, (_, n) => [2 * n, 2 * n + 2])
       )
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 })
 
@@ -94,7 +94,7 @@ describe("Runner.stream", () => {
       }).pipe(Stream.take(5), Stream.runCollect)
       assert.deepStrictEqual(values, [0, 2, 4, 6, 8])
       assert.isBelow(read, 10_000)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("ends its run when it is interrupted", () =>
@@ -113,7 +113,7 @@ describe("Runner.stream", () => {
       yield* Deferred.await(started)
       yield* Fiber.interrupt(fiber)
       assert.isTrue(ended)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("fails after the values of the rows that went well", () =>
@@ -125,6 +125,6 @@ describe("Runner.stream", () => {
       )
       assert.deepStrictEqual(seen, [2, 4])
       assert.strictEqual(error._tag, "RunFailed")
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 })

@@ -15,10 +15,10 @@ import {
   CallContext
 } from "@pipe/core"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
 import type { AiError } from "effect/ai"
 import * as fc from "fast-check"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const usd = (price: Price.UsdPerMillion, usage: Usage.Usage, tier?: string) => {
@@ -160,7 +160,7 @@ const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.Ai
     Effect.exit,
     RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(Stack.make(Ledger.layer, Retry.layer({ attempts: 3, base: 0 }), model.layer)),
-    Effect.provide(NodeHost.layerMemory),
+    Effect.provide(Host.layerMemory),
     Effect.as(totals)
   )
 }

@@ -2,12 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, type Node, type RunEvent, Runner, Sink, Source } from "@pipe/core"
 import * as TextLine from "../src/encoding/TextLine.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Logger, Schema, Stream } from "effect"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-data-"))
 
@@ -35,7 +35,7 @@ const read = <A, E, R extends Flow.Host>(source: Node.Node<A, E, R>) =>
     }).pipe(
       Effect.result,
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
-      Effect.provide(NodeHost.layerMemory)
+      Effect.provide(Host.layerMemory)
     )
     return { rows, failed, warnings, failure: result._tag === "Failure" ? result.failure.message : undefined }
   })
@@ -218,7 +218,7 @@ describe("outputs", () => {
   const source = Source.fromIterable("rows", rows)
   const write = <E>(sink: Sink.Sink<E, Flow.Host>) =>
     Runner.run(Flow.make("write", { outputs: [sink] }), { errorsFile: join(folder(), "e.jsonl") }).pipe(
-      Effect.provide(NodeHost.layerMemory)
+      Effect.provide(Host.layerMemory)
     )
 
   it.effect("come back as they were from JSON Lines, JSON and CSV", () =>
@@ -252,7 +252,7 @@ describe("outputs", () => {
         const { rows: counts } = yield* Runner.run(
           Flow.make("write", { outputs: [Sink.jsonl(join(at, "a.jsonl"), odd), Sink.json(join(at, "a.json"), odd)] }),
           { errorsFile: join(at, "errors.jsonl") }
-        ).pipe(Effect.provide(NodeHost.layerMemory))
+        ).pipe(Effect.provide(Host.layerMemory))
         assert.deepStrictEqual(counts, { read: 3, failed: 1, dropped: 0 })
         assert.strictEqual(readFileSync(join(at, "a.jsonl"), "utf8"), '{"a":1}\n{"a":3}\n')
         assert.deepStrictEqual(JSON.parse(readFileSync(join(at, "a.json"), "utf8")), [{ a: 1 }, { a: 3 }])

@@ -1,10 +1,10 @@
 /** Flows that are edited between runs. */
 import { Flow, type ModelClient, type Node, Runner, Sink, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, type Layer, Logger } from "effect"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 export type Stacked = Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
@@ -30,7 +30,7 @@ export const edits = (
         ...(options.services === undefined ? undefined : { services: options.services(index) as Layer.Layer<never> })
       })
       yield* Runner.run(flow as Flow.Flow<never>, { errorsFile: join(at, "errors.jsonl") }).pipe(
-        Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })),
+        Effect.provide(Host.layer({ store: join(at, "pipe.db") })),
         Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))]))
       )
       calls.push(model.requests.length)

@@ -15,7 +15,6 @@ import {
   Store
 } from "@pipe/core"
 import * as StoredValue from "../src/encoding/StoredValue.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Fiber, Deferred, Effect, Layer, Option } from "effect"
 import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
@@ -23,6 +22,7 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-journal-"))
@@ -50,7 +50,7 @@ const run = (
       stack: layers === undefined ? model.layer : (Stack.make(layers, model.layer) as never)
     })
     return Runner.run(flow as Flow.Flow, { errorsFile: join(at, "errors.jsonl"), ...rest }).pipe(
-      Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })),
+      Effect.provide(Host.layer({ store: join(at, "pipe.db") })),
       Effect.map((summary) => ({ summary, out, asked: asked(model) }))
     )
   })
@@ -601,7 +601,7 @@ describe("a run that is resumed", () => {
 
 const lastRun = (at: string) =>
   Effect.flatMap(Store.Store, (store) => store.runs.find(undefined)).pipe(
-    Effect.provide(Layer.fresh(NodeHost.existingStore(join(at, "pipe.db"))))
+    Effect.provide(Layer.fresh(Host.existingStore(join(at, "pipe.db"))))
   )
 
 describe("kept values", () => {

@@ -1,10 +1,10 @@
 /** Sources, outputs and layers that authors write themselves, in a few lines and without a cast (J1). */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, ModelClient, ModelRequest, ModelResponse, type RunEvent, Runner, Sink, Source, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, Schema, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { existsSync } from "node:fs"
+import * as Host from "./Host.ts"
 import * as ScriptedModel from "./ScriptedModel.ts"
 
 const Order = Schema.Struct({ id: Schema.Int, note: Schema.String })
@@ -59,7 +59,7 @@ describe("a source and an output of your own", () => {
               if (event._tag === "RowFailed") failed.push(event.position)
             })
         }
-      ).pipe(Effect.provide(NodeHost.layerMemory))
+      ).pipe(Effect.provide(Host.layerMemory))
       assert.deepStrictEqual(summary.rows, { read: 3, failed: 1, dropped: 0 })
       assert.deepStrictEqual(
         written.map(({ order, upper }) => [order.id, upper]),
@@ -99,7 +99,7 @@ describe("a source and an output of your own", () => {
             ]
           }),
           { errorsFile: false, observe: (event) => Effect.sync(() => events.push(event)) }
-        ).pipe(Effect.provide(NodeHost.layerMemory))
+        ).pipe(Effect.provide(Host.layerMemory))
       )
       yield* Deferred.await(begun)
       yield* Fiber.interrupt(fiber)
@@ -139,7 +139,7 @@ describe("a layer that masks and restores", () => {
           stack: Stack.make(masked, model.layer)
         }),
         { errorsFile: false }
-      ).pipe(Effect.provide(NodeHost.layerMemory))
+      ).pipe(Effect.provide(Host.layerMemory))
       assert.deepStrictEqual(out, ["of Ada is here"])
       assert.strictEqual(ModelRequest.text(model.requests[0]!), "[1] is here")
       const embedding = ModelRequest.mapText(ModelRequest.embedding({ inputs: ["Ada", "Bob"] }), (text) =>

@@ -2,9 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, Runner, Sink, Source } from "@pipe/core"
 import * as RowSample from "../src/routing/tune/RowSample.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Stream } from "effect"
 import * as fc from "fast-check"
+import * as Host from "./Host.ts"
 
 const rowsOf = (values: ReadonlyArray<number>) =>
   Stream.fromIterable(values.map((value, at) => ({ position: String(at), value })))
@@ -88,6 +88,6 @@ describe("RowSample", () => {
         sample: { size: 10, seed: "a" }
       })
       assert.lengthOf(seen, 10)
-    }).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+    }).pipe(Effect.provide(Layer.fresh(Host.layerMemory)))
   )
 })

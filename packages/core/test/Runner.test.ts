@@ -1,13 +1,13 @@
 /** Flows as they run: order, bounds, failures, events; the cases of kind `batching` among them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, ModelRequest, type Node, Parameter, Retry, RunEvent, Runner, Sink, Source, Stack } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const temp = () => join(mkdtempSync(join(tmpdir(), "pipe-run-")), "errors.jsonl")
@@ -23,7 +23,7 @@ const collect = <A, E, R>(node: Node.Node<A, E, R>, into: Array<A>) =>
   Sink.forEach("collect", node, (value) => Effect.sync(() => into.push(value as A)))
 
 const run = <E>(flow: Flow.Flow<E>, options: Parameters<typeof Runner.run>[1] = {}) =>
-  Runner.run(flow, { errorsFile: temp(), ...options }).pipe(Effect.provide(NodeHost.layerMemory))
+  Runner.run(flow, { errorsFile: temp(), ...options }).pipe(Effect.provide(Host.layerMemory))
 
 const failedRows = (file: string) =>
   readFileSync(file, "utf8")
@@ -323,7 +323,7 @@ describe("nodes", () => {
         out,
         Array.from({ length: 100 }, (_, id) => `name ${id}`)
       )
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("join the rows whose keys can be made; the others have failed, on either side", () =>
@@ -346,7 +346,7 @@ describe("nodes", () => {
       )
       assert.deepStrictEqual(out, [0, 2, 3, 5])
       assert.strictEqual(rows.failed, 2)
-    }).pipe(Effect.provide(NodeHost.layerMemory))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.effect("join by key, inner and left, also with groups of the same rows", () =>

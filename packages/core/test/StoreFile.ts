@@ -1,10 +1,10 @@
 /** Stores in files of their own. */
 import { CacheStore, Store } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Logger } from "effect"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 
 export const file = () => join(mkdtempSync(join(tmpdir(), "pipe-store-")), "folder", "pipe.db")
 
@@ -21,7 +21,7 @@ export const use = <A, E>(path: string, f: (store: CacheStore.CacheStore["Servic
   Effect.suspend(() => {
     const warnings: Array<string> = []
     return CacheStore.CacheStore.use(f).pipe(
-      Effect.provide(Store.layerCache.pipe(Layer.provide(Store.layer(path)), Layer.provide(NodeHost.layerMemory))),
+      Effect.provide(Store.layerCache.pipe(Layer.provide(Store.layer(path)), Layer.provide(Host.layerMemory))),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((value) => ({ value, warnings }))
     )

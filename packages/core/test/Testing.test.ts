@@ -1,11 +1,19 @@
 /** Flows tested with the public kit: a test model, rows from code, a store in memory. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Money, Sink, Source, Stack } from "@pipe/core"
+import { Flow, ModelClient, ModelRequest, Money, Sink, Source, Stack } from "@pipe/core"
 import { TestFlow, TestModel } from "@pipe/core/testing"
-import { OpenAi } from "@pipe/plugins"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, Layer, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
+
+/** A provider that no test reaches. */
+const provider = Layer.sync(ModelClient.ModelClient, () =>
+  ModelClient.provider({
+    name: "openai",
+    resolve: (request) => ModelRequest.withModel(request, "gpt-4o-mini"),
+    send: () => Effect.die("a test calls the provider")
+  })
+)
 
 const Review = Schema.Struct({ id: Schema.String, text: Schema.String })
 const Verdict = Schema.Struct({ sentiment: Schema.Literals(["positive", "negative"]) })
@@ -23,7 +31,7 @@ const verdict = Flow.step(
 )
 const flow = Flow.make("reviews", {
   outputs: [Sink.jsonl("no/such/out.jsonl", { review: reviews, verdict })],
-  stack: Stack.recommended({ provider: OpenAi.layer({ model: "gpt-4o-mini" }) })
+  stack: Stack.recommended({ provider: provider })
 })
 
 const sources = [

@@ -14,12 +14,12 @@ import {
   Stack
 } from "@pipe/core"
 import * as ReportText from "../../cli/src/view/ReportText.ts"
-import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, type Layer, Logger, Schema } from "effect"
 import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Host from "./Host.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const newStore = () => join(mkdtempSync(join(tmpdir(), "pipe-whole-")), "pipe.db")
@@ -52,7 +52,7 @@ const run = (
       errorsFile: false,
       observe: (event) => Effect.sync(() => (event._tag === "RowFailed" ? void failed.push(event.message) : undefined))
     }).pipe(
-      Effect.provide(NodeHost.layer({ store })),
+      Effect.provide(Host.layer({ store })),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((summary) => ({ summary, out, failed, warnings }))
     )
@@ -283,7 +283,7 @@ describe("a plan", () => {
         outputs: [Sink.forEach("out", step, () => Effect.void)],
         stack: Scripted.make(() => Scripted.response("x")).layer
       })
-      const plan = yield* Plan.make(flow).pipe(Effect.provide(NodeHost.layerMemory))
+      const plan = yield* Plan.make(flow).pipe(Effect.provide(Host.layerMemory))
       assert.isTrue(plan.cost.low > 3n * 5_000_000_000n)
       assert.isTrue(plan.cost.high < 3n * 5_100_000_000n)
     })

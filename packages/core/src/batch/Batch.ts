@@ -48,7 +48,7 @@ import * as OptionNames from "../client/OptionNames.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
-import type * as BatchProvider from "./BatchProvider.ts"
+import * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
@@ -70,8 +70,8 @@ export const layer = (
   return ModelClient.layerOf(
     (next) =>
       Effect.gen(function* () {
-        const { batch, isPlan, standIn } = yield* RunHooks.RunHooks
-        if (batch === "off" || standIn !== undefined) return next
+        const { batch, isPlan } = yield* RunHooks.RunHooks
+        if (batch === "off") return next
         const steps = batch?.steps ?? options.steps
         return {
           ...(isPlan === true ? next : yield* make(next, options)),
@@ -92,9 +92,12 @@ export const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   given: Options
 ): Effect.fn.Return<ModelClient.Service, AiError.AiError, Needs | Scope.Scope> {
-  const { batch: override, suspension: run } = yield* RunHooks.RunHooks
+  const { batch: override, standIn, suspension: run } = yield* RunHooks.RunHooks
   const options = { ...given, ...(override === "off" ? undefined : override) }
-  const { batch } = next
+  const batch =
+    standIn === undefined || next.batch === undefined
+      ? next.batch
+      : BatchProvider.replace(next.batch, ({ name }) => standIn.batch(name))
   if (batch === undefined) {
     return yield* AiError.make({
       module: "Batch",

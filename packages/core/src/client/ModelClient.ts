@@ -524,14 +524,20 @@ export const provider = (options: {
   const attempt = ProviderCall.make(options.send)
   // A simulator around this stack only. The simulator of a whole run is in the context of its calls.
   const built = Fiber.getCurrent()?.getRef(Simulation.Simulation)
-  const simulate = ProviderCall.make((request) =>
+  const simulated: Send = (request) =>
     Effect.flatMap(Simulation.Simulation, (around) => {
       const simulation = around ?? built!
       return Effect.flatMap(simulation.note(request), (noted) =>
         options.isRedirected === true ? options.send(noted) : simulation.answer(options.name, noted)
       )
     })
-  )
+  const simulate = ProviderCall.make(simulated)
+  /** What makes an attempt: the provider, a simulator or a test. */
+  const asker = ({ inside, standIn }: RunHooks.RunHooks, isSimulated: boolean): typeof attempt => {
+    if (standIn === undefined && inside === undefined) return isSimulated ? simulate : attempt
+    const send = standIn?.send(options.name) ?? (isSimulated ? simulated : options.send)
+    return ProviderCall.make(inside === undefined ? send : inside(options.name, send))
+  }
   const { answers, batch, embeddings, endpoint, name } = options
   return {
     resolve,
@@ -558,17 +564,13 @@ export const provider = (options: {
     send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        const { attempts, recorder, standIn } = fiber.getRef(RunHooks.RunHooks)
+        const runHooks = fiber.getRef(RunHooks.RunHooks)
+        const { attempts, recorder } = runHooks
         const hooks = recorder === undefined ? attempts : [...attempts, recorder]
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
-        const ask =
-          standIn !== undefined
-            ? ProviderCall.make((request) => standIn(name, request))
-            : (fiber.getRef(Simulation.Simulation) ?? built) === undefined
-              ? attempt
-              : simulate
+        const ask = asker(runHooks, (fiber.getRef(Simulation.Simulation) ?? built) !== undefined)
         const one = <R extends ModelRequest.ModelRequest>(request: R) =>
           ask(
             {

@@ -26,12 +26,11 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type { BatchProvider } from "../batch/BatchProvider.ts"
 import type * as BatchOptions from "../batch/BatchOptions.ts"
 import type * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
-import type { ModelRequest } from "../model/ModelRequest.ts"
-import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as Trials from "../routing/Trials.ts"
 import type * as Attempt from "./Attempt.ts"
 import type * as Exchange from "./Exchange.ts"
@@ -40,11 +39,11 @@ import type { Send } from "./Send.ts"
 import type { Service } from "./Service.ts"
 import type * as Suspension from "./Suspension.ts"
 
-/** Answers in place of a provider. */
-export type StandIn = <R extends ModelRequest>(
-  provider: string,
-  request: R
-) => Effect.Effect<ResponseTo<R>, AiError.AiError>
+/** What answers in place of providers, by their names. */
+export interface StandIn {
+  readonly send: (provider: string) => Send
+  readonly batch: (provider: string) => BatchProvider
+}
 
 /** The hooks of a run. */
 export interface RunHooks {
@@ -65,10 +64,14 @@ export interface RunHooks {
    */
   readonly isPlan?: boolean | undefined
   /**
-   * Answers in place of every provider, under its name: for tests. A provider then needs no key, and nothing goes in
-   * batches.
+   * Answers in place of every provider, under its name: for tests. A provider then needs no key.
    */
   readonly standIn?: StandIn | undefined
+  /**
+   * Wraps the single calls of every provider, by its name, inside of the attempt: for faults in tests. What it does is
+   * recorded as what the provider did.
+   */
+  readonly inside?: ((provider: string, send: Send) => Send) | undefined
   /**
    * The ledger's own hook, after all others.
    *

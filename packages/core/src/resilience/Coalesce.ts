@@ -20,6 +20,7 @@ import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
@@ -44,7 +45,8 @@ export interface Options {
   readonly concurrency?: number
 }
 
-interface Waiting extends Request.Request<ModelResponse.ModelResponse, AiError.AiError> {
+/** A request in a window. Without an answer from there, its caller sends it when the window closes. */
+interface Waiting extends Request.Request<ModelResponse.ModelResponse | undefined, AiError.AiError> {
   readonly _tag: "Waiting"
   readonly request: ModelRequest.ModelRequest
 }
@@ -55,46 +57,51 @@ const Waiting = Request.tagged<Waiting>("Waiting")
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.checkNumbers("Coalesce.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
   return ModelClient.middlewareEffect(
-    (next) => {
-      const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
-      const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
-      const resolver = RequestResolver.makeGrouped<Waiting, string>({
-        key: ({ context, request }) => groupOf(request.request, Context.get(context, CallContext.CallContext).step),
-        resolver: (entries) => {
+    (next) =>
+      Effect.map(Effect.scope, (scope): ModelClient.Send => {
+        const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
+        const call: ModelClient.Send =
+          limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
+        const together = (entries: Entries) => {
           const [first] = entries
-          return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
-            ? EmbeddingParts.together(
-                entries,
-                // Texts of one step only: the call belongs to that step's budget and ledger entries.
-                (some) => Effect.provideContext(call(merge(some.map(embeddingOf))), first.context),
-                (some, exit) => {
-                  const requests = some.map(embeddingOf)
-                  const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, requests) : undefined
-                  let from = 0
-                  for (const [index, entry] of some.entries()) {
-                    const count = requests[index]!.inputs.length
-                    const part = from
-                    from += count
-                    entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
-                  }
-                }
-              )
-            : Effect.forEach(
-                entries,
-                (entry) =>
-                  Effect.map(Effect.provideContext(Effect.exit(call(entry.request.request)), entry.context), (exit) =>
-                    entry.completeUnsafe(exit)
-                  ),
-                { concurrency: "unbounded", discard: true }
-              )
+          return EmbeddingParts.together(
+            entries,
+            // Texts of one step only: the call belongs to that step's budget and ledger entries.
+            (some) => Effect.provideContext(call(merge(some.map(embeddingOf))), first.context),
+            (some, exit) => {
+              const requests = some.map(embeddingOf)
+              const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, requests) : undefined
+              let from = 0
+              for (const [index, entry] of some.entries()) {
+                const count = requests[index]!.inputs.length
+                const part = from
+                from += count
+                entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
+              }
+            }
+          )
         }
-      }).pipe(RequestResolver.setDelay(options.wait ?? "10 millis"), RequestResolver.batchN(options.size ?? 100))
-      const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
-      return Effect.succeed(send as ModelClient.Send)
-    },
+        const resolver = RequestResolver.makeGrouped<Waiting, string>({
+          key: ({ context, request }) => groupOf(request.request, Context.get(context, CallContext.CallContext).step),
+          resolver: (entries) =>
+            entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
+              ? // A call for several callers ends with the run, and not with one of them.
+                Effect.flatMap(Effect.forkIn(together(entries), scope), Fiber.join)
+              : Effect.sync(() => {
+                  for (const entry of entries) entry.completeUnsafe(Exit.succeed(undefined))
+                })
+        }).pipe(RequestResolver.setDelay(options.wait ?? "10 millis"), RequestResolver.batchN(options.size ?? 100))
+        const send = (request: ModelRequest.ModelRequest) =>
+          Effect.flatMap(Effect.request(Waiting({ request }), resolver), (response) =>
+            response === undefined ? call(request) : Effect.succeed(response)
+          )
+        return send as ModelClient.Send
+      }),
     { name: "Coalesce", annotations: Context.make(LayerAnnotations.Paces, true) }
   )
 }
+
+type Entries = readonly [Request.Entry<Waiting>, ...Array<Request.Entry<Waiting>>]
 
 const embeddingOf = ({ request }: Request.Entry<Waiting>): ModelRequest.Embedding =>
   request.request as ModelRequest.Embedding

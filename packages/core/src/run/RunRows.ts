@@ -78,6 +78,7 @@ const contextOf = (
     Context.add(RunHooks.RunHooks, {
       ...RunHooks.none,
       standIn: Context.get(host, RunHooks.RunHooks).standIn,
+      inside: Context.get(host, RunHooks.RunHooks).inside,
       onEvent: state.onLayerEvent,
       attempts: budget === undefined ? [] : [budget.hook],
       onEntry: recorder.record,

@@ -19,7 +19,10 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import * as CallContext from "../client/CallContext.ts"
+import * as ModelClient from "../client/ModelClient.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import type * as RunHooks from "../client/RunHooks.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -28,6 +31,7 @@ import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
+import * as TestBatches from "./TestBatches.ts"
 
 /** A call that the model received. Retries and the calls of layers are calls of their own. */
 export interface TestCall {
@@ -46,8 +50,8 @@ export interface TestCall {
 }
 
 /**
- * An answer: a text; a value, which is sent as JSON; a failure; or an effect of one of them, which may wait. `response`
- * gives usage, tool calls and all other fields.
+ * An answer: a text; a value, which is sent as JSON; a failure; an effect of one of them, which may wait; or a stream of
+ * pieces of text. `response` gives usage, tool calls and all other fields.
  */
 export type Answer = string | object | number | boolean | null
 
@@ -56,7 +60,13 @@ export type Answers = { readonly [step: string]: Answer | ((call: TestCall) => A
 
 /** A model for tests. */
 export interface TestModel {
+  /** Answers in place of the providers of a flow. `TestFlow.run` sets it; `RunHooks.provide({ standIn })` does so elsewhere. */
   readonly standIn: RunHooks.StandIn
+  /**
+   * The bottom of a stack, to test a layer without a flow or a stack without its provider. The provider is named `test`;
+   * its models, `test-model` (the default) and `test-model-2`, cost 1 USD per million input tokens and 2 USD per million output tokens, half of that in batches.
+   */
+  readonly layer: Layer.Layer<ModelClient.ModelClient>
   /** The calls so far, in the order in which they came. */
   readonly calls: () => ReadonlyArray<TestCall>
 }
@@ -93,14 +103,16 @@ export const make = (answers: Answers): TestModel => {
       ? Effect.fail(answer)
       : Effect.isEffect(answer)
         ? Effect.flatMap(answer as Effect.Effect<Answer, AiError.AiError>, answered)
-        : Effect.succeed(answer)
-  const standIn = (
+        : Stream.isStream(answer)
+          ? Stream.mkString(answer as Stream.Stream<string, AiError.AiError>)
+          : Effect.succeed(answer)
+  const send = (
     provider: string,
-    request: ModelRequest.ModelRequest
+    request: ModelRequest.ModelRequest,
+    { purpose, row, step, values }: CallContext.CallContext
   ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
-    Effect.flatMap(CallContext.CallContext, (context): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
-      const { purpose, row, step, values } = context
-      const { model = "test-model" } = request
+    Effect.suspend((): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
+      const { model = MODEL } = request
       const prompt = request._tag === "Completion" ? ModelRequest.text(request) : request.inputs.join("\n")
       const call: TestCall = { step, purpose, row, values, provider, model, prompt, request }
       calls.push(call)
@@ -114,8 +126,32 @@ export const make = (answers: Answers): TestModel => {
             (answer) => toResponse(answer, call, request)
           )
     })
-  return { standIn: standIn as RunHooks.StandIn, calls: () => calls }
+  const standIn: RunHooks.StandIn = {
+    send: (provider) =>
+      ((request: ModelRequest.ModelRequest) =>
+        Effect.flatMap(CallContext.CallContext, (call) => send(provider, request, call))) as ModelClient.Send,
+    batch: (provider) => TestBatches.make(provider, (request, call) => send(provider, request, call))
+  }
+  return {
+    standIn,
+    calls: () => calls,
+    layer: Layer.sync(ModelClient.ModelClient, () =>
+      ModelClient.provider({
+        name: PROVIDER,
+        resolve: (request) => ModelRequest.withModel(request, request.model ?? MODEL),
+        send: standIn.send(PROVIDER),
+        batch: standIn.batch(PROVIDER),
+        answers: false,
+        prices: { [MODEL]: PRICE, [`${MODEL}-2`]: PRICE }
+      })
+    )
+  }
 }
+
+/** The provider and the model of `layer`, and its price. */
+const PROVIDER = "test"
+const MODEL = "test-model"
+const PRICE = { input: 1, output: 2, batch: { input: 0.5, output: 1 } }
 
 const toResponse = (
   answer: Answer,

@@ -24,7 +24,7 @@ import {
   Store,
   Usage
 } from "@pipe/core"
-import * as BatchSplit from "../src/batch/BatchSplit.ts"
+import * as BatchSplit from "../../core/src/batch/BatchSplit.ts"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"

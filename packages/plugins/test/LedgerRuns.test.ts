@@ -7,7 +7,7 @@ import { LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Scripted from "./ScriptedModel.ts"
+import * as Scripted from "../../core/test/ScriptedModel.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-ledger-"))
 

@@ -1,0 +1,283 @@
+/**
+ * The laws that every layer of a stack holds to: a plan says what a run does, an unchanged run sends nothing, results do
+ * not depend on the order of rows, batches answer like single calls, a run that is cut and resumed pays nothing twice,
+ * a failure stays with its row, and the ledger has every call to the token.
+ *
+ * **Example** (a layer that translates prompts)
+ *
+ * ```ts
+ * import { ModelClient, ModelRequest } from "@pipe/core"
+ * import { LayerLaws } from "@pipe/core/testing"
+ * import { NodeHost } from "@pipe/plugins"
+ *
+ * const polite = ModelClient.mapRequest((request) => ModelRequest.mapText(request, (text) => `${text}, please`))
+ *
+ * const cases = LayerLaws.cases({ layers: [polite], host: NodeHost.layerMemory })
+ * for (const { run } of cases) await run()
+ * cases.length // => 8
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as Stack from "../client/Stack.ts"
+import * as Flow from "../flow/Flow.ts"
+import * as Sink from "../flow/Sink.ts"
+import * as Source from "../flow/Source.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Plan from "../plan/Plan.ts"
+import type * as RunEvent from "../run/RunEvent.ts"
+import * as Runner from "../run/Runner.ts"
+import type * as Store from "../store/Store.ts"
+import * as Case from "./Case.ts"
+import * as TestModel from "./TestModel.ts"
+
+/** What is tested. */
+export interface Options<E> {
+  /** The layer that is tested, or several from the top. The provider below them is a `TestModel`. */
+  readonly layers: ReadonlyArray<Layer.Layer<ModelClient.ModelClient, E, ModelClient.ModelClient | Flow.Host>>
+  /** Files and a store in memory: `NodeHost.layerMemory`. Each case builds it anew. */
+  readonly host: Layer.Layer<Flow.Host, Store.StoreError>
+  /** The prompts of the rows, some of them equal. Default: ten. */
+  readonly rows?: ReadonlyArray<string>
+  /** What the provider answers to a prompt. Default: a text that repeats it. */
+  readonly answer?: (call: TestModel.TestCall) => TestModel.Answer
+  /**
+   * Whether a plan knows each call. Set it to `false` for a layer that decides by answers, such as a cascade: its plan
+   * then has at least as many calls as the run. Default: `true`.
+   */
+  readonly isPlanned?: boolean
+}
+
+const ROWS = ["a tree", "two bees", "a tree", "the sea", "a stone", "two bees", "a house", "the sky", "a tree", "rain"]
+
+/** Rows at the same time. */
+const CONCURRENCY = 4
+
+const BATCH = { polling: { first: "5 millis", most: "10 millis" } } as const
+
+/** A flow of one step over the rows, and what came out. */
+const scenario = <E>(options: Options<E>, more: { readonly onCall?: (count: number) => void } = {}) => {
+  const { answer = ({ prompt }) => `on ${prompt}`, layers } = options
+  const answers = new Map<string, Array<string>>()
+  const model = TestModel.make((call) => {
+    more.onCall?.(model.calls().length)
+    return answer(call)
+  })
+  const flow = (rows: ReadonlyArray<string>, version = "1") => {
+    const row = Source.fromIterable("rows", rows)
+    const reply = Flow.step(
+      "reply",
+      { row },
+      ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text),
+      // The step stays the same, whatever this module is built into.
+      { version, by: "laws" }
+    )
+    const [first = model.layer, ...rest] = [...layers, model.layer]
+    // The last one needs no other.
+    const stack = Stack.make(first, ...rest) as Layer.Layer<ModelClient.ModelClient, E, Flow.Host>
+    return Flow.make("laws", {
+      outputs: [
+        Sink.forEach("out", { row, reply }, ({ reply, row }) =>
+          Effect.sync(() => void answers.set(row, [...(answers.get(row) ?? []), reply]))
+        )
+      ],
+      concurrency: CONCURRENCY,
+      stack
+    })
+  }
+  let seen = 0
+  return {
+    flow,
+    /** The prompts of the calls since the last time, sorted. */
+    prompts: () => {
+      const prompts = model.calls().slice(seen)
+      seen = model.calls().length
+      return prompts.map(({ prompt }) => prompt).toSorted()
+    },
+    /** The answers since the last time, by row. */
+    answers: () => {
+      const taken = Object.fromEntries([...answers].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      answers.clear()
+      return taken
+    }
+  }
+}
+
+const planned = (flow: Flow.Any) =>
+  Effect.map(Plan.make(flow), ({ lines }) => lines.reduce((sum, { calls }) => sum + calls, 0))
+
+/** Each call is recorded once, at its price, and what was saved adds up. */
+const isRecorded = (
+  { baseline, calls, cost, savings, tokens, unpriced }: RunEvent.RunFinished,
+  sent: number,
+  half = 1n
+) => {
+  strictEqual(calls.attempts, sent, "the ledger has another number of calls than the provider")
+  strictEqual(unpriced, 0, "a call has no price")
+  // 1 USD per million input tokens and 2 per million output tokens, in picodollars.
+  const input = BigInt(Usage.inputTokens({ ...Usage.zero, ...tokens }))
+  const output = BigInt(Usage.outputTokens({ ...Usage.zero, ...tokens }))
+  strictEqual(cost, (input * 1_000_000n + output * 2_000_000n) / half, "the cost is not that of the tokens")
+  const saved = Object.values(savings).reduce((sum, one) => sum + one, 0n)
+  strictEqual(baseline, cost + saved, "cost and savings do not add up to the baseline")
+}
+
+const run = (flow: Flow.Any, options: Runner.Options = {}) => Runner.run(flow, { errorsFile: false, ...options })
+
+/** The laws, as tests. */
+export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+  const { isPlanned = true, rows = ROWS } = options
+  const law = <E2>(name: string, effect: Effect.Effect<unknown, E2, Flow.Host>) =>
+    Case.make(name, Effect.provide(effect, Layer.fresh(options.host)))
+  const isAsPlanned = (plan: number, sent: number) => {
+    if (isPlanned) strictEqual(sent, plan, "the run sends another number of calls than its plan says")
+    else ok(sent <= plan, `the run sends ${sent} calls, and its plan says ${plan}`)
+  }
+  return [
+    law(
+      "a run sends what its plan says, and every call is in the ledger",
+      Effect.gen(function* () {
+        const { answers, flow, prompts } = scenario(options)
+        const plan = yield* planned(flow(rows))
+        deepStrictEqual(prompts(), [], "a plan sends calls")
+        const summary = yield* run(flow(rows))
+        const sent = prompts()
+        isAsPlanned(plan, sent.length)
+        isRecorded(summary, sent.length)
+        strictEqual(Object.values(answers()).flat().length, rows.length, "rows are missing in the output")
+      })
+    ),
+    law(
+      "an unchanged run sends nothing and gives the same answers; so says its plan",
+      Effect.gen(function* () {
+        const { answers, flow, prompts } = scenario(options)
+        yield* run(flow(rows))
+        const before = answers()
+        prompts()
+        strictEqual(yield* planned(flow(rows)), 0, "the plan of an unchanged run has calls")
+        const summary = yield* run(flow(rows))
+        deepStrictEqual(prompts(), [], "an unchanged run sends calls")
+        isRecorded(summary, 0)
+        deepStrictEqual(answers(), before)
+      })
+    ),
+    law(
+      "a run after an edit of the step sends what its plan says",
+      Effect.gen(function* () {
+        const { flow, prompts } = scenario(options)
+        yield* run(flow(rows))
+        prompts()
+        const plan = yield* planned(flow(rows, "2"))
+        const summary = yield* run(flow(rows, "2"))
+        const sent = prompts()
+        isAsPlanned(plan, sent.length)
+        isRecorded(summary, sent.length)
+      })
+    ),
+    law(
+      "answers do not depend on the order of the rows",
+      Effect.gen(function* () {
+        const forward = scenario(options)
+        yield* Effect.provide(run(forward.flow(rows)), Layer.fresh(options.host))
+        const backward = scenario(options)
+        yield* run(backward.flow(rows.toReversed()))
+        deepStrictEqual(sets(backward.answers()), sets(forward.answers()))
+      })
+    ),
+    law(
+      "a run in batches gives the same answers, at the price of batches",
+      Effect.gen(function* () {
+        const single = scenario(options)
+        yield* Effect.provide(run(single.flow(rows)), Layer.fresh(options.host))
+        const expected = single.answers()
+        const batched = scenario(options)
+        const summary = yield* run(batched.flow(rows), { batch: BATCH })
+        deepStrictEqual(sets(batched.answers()), sets(expected))
+        isRecorded(summary, batched.prompts().length, 2n)
+      })
+    ),
+    law(
+      "a run that is cut and resumed sends again only what was in progress",
+      Effect.gen(function* () {
+        const whole = scenario(options)
+        // In a store of its own, whose results the others do not find.
+        yield* Effect.provide(run(whole.flow(rows)), Layer.fresh(options.host))
+        const [calls, answers] = [whole.prompts(), whole.answers()]
+        const reached = Deferred.makeUnsafe<void>()
+        const half = Math.max(1, Math.ceil(calls.length / 2))
+        const cut = scenario(options, {
+          onCall: (count) => void (count === half && Deferred.doneUnsafe(reached, Effect.void))
+        })
+        const fiber = yield* Effect.forkChild(run(cut.flow(rows)))
+        yield* Effect.raceFirst(Deferred.await(reached), Fiber.await(fiber))
+        yield* Fiber.interrupt(fiber)
+        cut.answers()
+        yield* run(cut.flow(rows))
+        const sent = cut.prompts().length
+        const most = calls.length + CONCURRENCY * Math.ceil(calls.length / rows.length)
+        ok(sent >= calls.length && sent <= most, `the two runs send ${sent} calls, and a whole one ${calls.length}`)
+        deepStrictEqual(sets(cut.answers()), sets(answers))
+      })
+    ),
+    law(
+      "a failure of the provider fails its row, with its words, and no other",
+      Effect.gen(function* () {
+        const bad = rows[rows.length - 1]!
+        const reason = new AiError.ContentPolicyError({ description: "the provider refuses the text" })
+        const answer = options.answer ?? (({ prompt }) => `on ${prompt}`)
+        const { answers, flow } = scenario({
+          ...options,
+          answer: (call) => (call.prompt.includes(bad) ? TestModel.failure(reason) : answer(call))
+        })
+        const failed: Array<string> = []
+        yield* run(flow(rows), {
+          observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failed.push(event.message)))
+        })
+        const isBad = (row: string) => row === bad
+        ok(
+          failed.every((message) => message.includes("the provider refuses the text")),
+          `the words of the failure are lost: ${failed[0]}`
+        )
+        // A layer may answer without the provider.
+        strictEqual(failed.length + Object.values(answers()).flat().length, rows.length)
+        ok(failed.length <= rows.filter(isBad).length, "rows fail with another row")
+      })
+    ),
+    law(
+      "an interrupted run ends, and leaves no call behind",
+      Effect.gen(function* () {
+        const started = Deferred.makeUnsafe<void>()
+        let inProgress = 0
+        const { flow } = scenario({
+          ...options,
+          answer: () =>
+            Effect.sync(() => {
+              inProgress++
+              Deferred.doneUnsafe(started, Effect.void)
+            }).pipe(
+              Effect.andThen(Effect.never),
+              Effect.onInterrupt(() => Effect.sync(() => inProgress--))
+            )
+        })
+        const fiber = yield* Effect.forkChild(run(flow(rows)))
+        yield* Effect.raceFirst(Deferred.await(started), Fiber.await(fiber))
+        yield* Fiber.interrupt(fiber)
+        // A fiber of the layer may end a moment later.
+        for (let time = 0; inProgress > 0 && time < 100; time++) yield* Effect.sleep(5)
+        strictEqual(inProgress, 0, "calls go on after the run has ended")
+      })
+    )
+  ]
+}
+
+/** The distinct answers of each row. */
+const sets = (answers: { readonly [row: string]: ReadonlyArray<string> }) =>
+  Object.fromEntries(Object.entries(answers).map(([row, all]) => [row, [...new Set(all)].toSorted()]))

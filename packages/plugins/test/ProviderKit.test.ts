@@ -1,0 +1,389 @@
+/** Providers made with the kit, for an API that does not exist. The server's own counts have the expected values. */
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Flow,
+  ModelClient,
+  ModelFailure,
+  ModelRequest,
+  ModelResponse,
+  Money,
+  Plan,
+  Runner,
+  Sink,
+  Source,
+  Stack
+} from "@pipe/core"
+import { NodeHost, OpenAi } from "@pipe/plugins"
+import { type Connection, Operation, Provider, type Tokens } from "@pipe/plugins/provider"
+import { Clock, Effect, Fiber, Schema } from "effect"
+import { AiError, LanguageModel } from "effect/ai"
+import * as Wire from "./Wire.ts"
+
+const Answer = Schema.Struct({
+  text: Schema.String,
+  stop: Schema.optionalKey(Schema.String),
+  tokens: Schema.Struct({ in: Schema.Int, out: Schema.Int })
+})
+
+const Vectors = Schema.Struct({ vectors: Schema.Array(Schema.Array(Schema.Finite)), tokens: Schema.Int })
+
+const completion = Operation.completion({
+  path: (model) => `/models/${model}/answer`,
+  accepts: ["maxTokens", "temperature"],
+  body: (request, model) => ({ model, prompt: ModelRequest.text(request), most: request.settings.maxTokens }),
+  answer: Answer,
+  read: ({ stop, text, tokens }) => ({ text, finishReason: stop, usage: { input: tokens.in, output: tokens.out } }),
+  stream: {
+    fields: { stream: true },
+    add: ({ text = "", ...rest }, { piece = "", ...event }) => ({ ...rest, ...event, text: `${text}${piece}` })
+  }
+})
+
+const definition: Provider.Definition = {
+  name: "stratus",
+  baseUrl: "https://api.stratus.example",
+  completion,
+  embedding: Operation.embedding({
+    path: "/embed",
+    body: ({ inputs }) => ({ texts: inputs }),
+    answer: Vectors,
+    read: ({ tokens, vectors }) => ({ vectors, usage: { input: tokens, output: 0 } }),
+    limits: { inputs: 2 }
+  })
+}
+
+const layer = (options: Connection.Options = {}, more: Partial<Provider.Definition> = {}) =>
+  Provider.layer({ ...definition, ...more }, { model: "stratus-1", ...options })
+
+const whole = (text: string): Wire.Reply => ({ body: { text, tokens: { in: 3, out: 2 } } })
+
+const usage = { uncachedInput: 3, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output: 2, reasoning: 0 }
+
+describe("completions", () => {
+  it.live("are sent and read as described, with the key, to a path of the model", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("<think>so</think>Baum"))
+      const { value } = yield* Wire.ask(
+        layer({ baseUrl: `${server.url}/v1?version=2`, apiKey: "stratus-key" }),
+        Wire.question("tree", { settings: { maxTokens: 9 } })
+      )
+      assert.deepStrictEqual(
+        server.seen.map(({ body, headers, path }) => [path, headers.authorization, JSON.parse(body)]),
+        [
+          [
+            "/v1/models/stratus-1/answer?version=2",
+            "Bearer stratus-key",
+            { model: "stratus-1", prompt: "tree", most: 9 }
+          ]
+        ]
+      )
+      assert.deepStrictEqual(value?.parts, [
+        { type: "reasoning", text: "so" },
+        { type: "text", text: "Baum" }
+      ])
+      assert.deepStrictEqual(value?.usage, usage)
+      assert.strictEqual(value?.finishReason, "stop")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("have the reason of their end by the provider's word, or by their length", () =>
+    Effect.gen(function* () {
+      const stops = ["max_tokens", undefined]
+      const server = yield* Wire.serve((_, index) => ({
+        body: { text: "a b", tokens: { in: 3, out: 2 }, stop: stops[index] }
+      }))
+      for (const _ of stops) {
+        const { value } = yield* Wire.ask(
+          layer({ baseUrl: server.url }),
+          Wire.question("tree", { settings: { maxTokens: 2 } })
+        )
+        assert.strictEqual(value?.finishReason, "length")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are refused before they are sent, when they have what the API does not take", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("no"))
+      const provider = layer({ baseUrl: server.url })
+      const file = { type: "file" as const, mediaType: "image/png", data: "aGk=" }
+      const refused: ReadonlyArray<readonly [ModelRequest.Completion, RegExp]> = [
+        [Wire.question("a", { settings: { seed: 1 } }), /stratus does not support seed/],
+        [Wire.question("a", { tools: [{ name: "t", parameters: {} }] }), /stratus does not support tools/],
+        [ModelRequest.completion({ messages: [{ role: "user", content: [file] }] }), /stratus does not support files/]
+      ]
+      for (const [request, message] of refused) {
+        const { error, sums } = yield* Wire.ask(provider, request)
+        assert.match(ModelFailure.message(error!), message)
+        assert.strictEqual(sums.spent, Money.zero)
+      }
+      assert.deepStrictEqual(server.seen, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("describe the schema of an object in the prompt, when the API has none", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole('{"tree":1}'))
+      const { value } = yield* Wire.ask(
+        layer({ baseUrl: server.url }),
+        Wire.question("count", {
+          responseFormat: {
+            type: "json",
+            name: "count",
+            schema: { type: "object", properties: { tree: { type: "integer" } } }
+          }
+        })
+      )
+      assert.strictEqual(ModelResponse.text(value!), '{"tree":1}')
+      assert.match(JSON.parse(server.seen[0]!.body).prompt, /JSON Schema[^]*"tree"[^]*count$/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that are broken are failures with what is known of their cost", () =>
+    Effect.gen(function* () {
+      const bodies: ReadonlyArray<readonly [Wire.Reply, RegExp, boolean]> = [
+        [{ body: { words: "Baum", tokens: { in: 3, out: 2 } } }, /does not fit its schema.*text/, false],
+        [{ body: { error: { message: "out of order" } } }, /out of order/, false],
+        [{ body: "<html>", headers: { "content-type": "text/html" } }, /answered text\/html, not JSON/, false],
+        [{ body: { error: "busy" }, status: 503 }, /503 busy/, false],
+        [{ body: { error: "who" }, status: 401 }, /401 who: the key from the options was not accepted/, true]
+      ]
+      for (const [reply, message, isFree] of bodies) {
+        const server = yield* Wire.serve(() => reply)
+        const { error, sums } = yield* Wire.ask(
+          layer({ baseUrl: server.url, apiKey: "stratus-key" }, { prices: { "stratus-1": { input: 2, output: 10 } } }),
+          Wire.question("tree")
+        )
+        assert.match(ModelFailure.message(error!), message)
+        assert.strictEqual(sums.estimated, isFree ? 0 : 1, String(message))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("cost nothing when they fail, where only answers are billed; an author reads unusual refusals", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve((_, index) => ({ body: { fault: "E17" }, status: index === 0 ? 503 : 418 }))
+      const provider = layer(
+        { baseUrl: server.url },
+        {
+          billsFailures: false,
+          failure: ({ body, status }) =>
+            status === 418
+              ? new AiError.RateLimitError({ metadata: { description: `teapot: ${JSON.stringify(body)}` } })
+              : undefined
+        }
+      )
+      const first = yield* Wire.ask(provider, Wire.question("tree"))
+      assert.strictEqual(ModelFailure.mayBeBilled(first.error!), false)
+      const second = yield* Wire.ask(provider, Wire.question("tree"))
+      assert.strictEqual(ModelFailure.kind(second.error!), "rate")
+      assert.include(ModelFailure.message(second.error!), "E17")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("arrive as a stream, whole or cut", () =>
+    Effect.gen(function* () {
+      const event = (data: unknown) => `data: ${JSON.stringify(data)}\n\n`
+      const pieces = [event({ piece: "Ba" }), event({ piece: "um" }), event({ tokens: { in: 3, out: 2 } })].join("")
+      const headers = { "content-type": "text/event-stream" }
+      const server = yield* Wire.serve((_, index) => ({
+        body: index === 0 ? `${pieces}data: [DONE]\n\n` : pieces,
+        headers
+      }))
+      const provider = layer({ baseUrl: server.url, stream: true })
+      const { value } = yield* Wire.ask(provider, Wire.question("tree"))
+      assert.strictEqual(ModelResponse.text(value!), "Baum")
+      assert.deepStrictEqual(value!.usage, usage)
+      assert.strictEqual(JSON.parse(server.seen[0]!.body).stream, true)
+      const cut = yield* Wire.ask(provider, Wire.question("tree"))
+      assert.match(ModelFailure.message(cut.error!), /ended in the middle/)
+      // The usage of what arrived is recorded.
+      assert.deepStrictEqual(cut.sums.usage, usage)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("embeddings", () => {
+  it.live("are sent in parts, and checked", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve((body) => {
+        const { texts } = JSON.parse(body) as { readonly texts: ReadonlyArray<string> }
+        const vectors = texts.map((text) => [text.length, 1])
+        return { body: { vectors: texts.includes("odd") ? vectors.slice(1) : vectors, tokens: texts.length } }
+      })
+      const provider = layer({ baseUrl: server.url })
+      const embed = (inputs: ReadonlyArray<string>) =>
+        Wire.over(provider, ModelClient.send(ModelRequest.embedding({ inputs })))
+      const { sums, value } = yield* embed(["a", "bb", "ccc"])
+      assert.deepStrictEqual(value?.vectors, [
+        [1, 1],
+        [2, 1],
+        [3, 1]
+      ])
+      assert.strictEqual(server.seen.length, 2)
+      assert.strictEqual(sums.usage.uncachedInput, 3)
+      const odd = yield* embed(["odd"])
+      assert.match(ModelFailure.message(odd.error!), /no usable vector for each of 1 inputs: it has 0/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are refused by a provider without them", () =>
+    Effect.gen(function* () {
+      const { error } = yield* Wire.over(
+        layer({ baseUrl: "http://127.0.0.1:1" }, { embedding: undefined }),
+        ModelClient.send(ModelRequest.embedding({ inputs: ["a"] }))
+      )
+      assert.match(ModelFailure.message(error!), /stratus has no embeddings API/)
+    })
+  )
+})
+
+describe("tokens that expire", () => {
+  /** A server that takes the newest token only, and an identity service that counts. */
+  const setUp = Effect.gen(function* () {
+    let issued = 0
+    const server = yield* Wire.serve(() => whole("Baum"))
+    const token = (life: number): Effect.Effect<Tokens.Token, AiError.AiError> =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(5)
+        issued++
+        return { value: `token-number-${issued}`, expiresAt: (yield* Clock.currentTimeMillis) + life }
+      })
+    return { server, token, issued: () => issued }
+  })
+
+  const ask = ModelClient.send(Wire.question("tree"))
+
+  it.live("are fetched once for all who wait, and used until they end", () =>
+    Effect.gen(function* () {
+      const { issued, server, token } = yield* setUp
+      const calls = Effect.all(
+        Array.from({ length: 20 }, () => ask),
+        { concurrency: 20 }
+      )
+      const twice = Effect.andThen(calls, calls)
+      yield* Wire.over(layer({ baseUrl: server.url, token: token(60_000) }), twice)
+      assert.strictEqual(issued(), 1)
+      assert.deepStrictEqual(
+        new Set(server.seen.map(({ headers }) => headers.authorization)),
+        new Set(["Bearer token-number-1"])
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are renewed once when they have ended, also after a caller left", () =>
+    Effect.gen(function* () {
+      const { issued, server, token } = yield* setUp
+      const left = Effect.flatMap(Effect.forkChild(ask), (fiber) =>
+        Effect.andThen(Effect.sleep(1), Fiber.interrupt(fiber))
+      )
+      const calls = Effect.all(
+        Array.from({ length: 20 }, () => ask),
+        { concurrency: 20 }
+      )
+      yield* Wire.over(
+        layer({ baseUrl: server.url, token: token(30) }),
+        left.pipe(Effect.andThen(calls), Effect.andThen(Effect.sleep(40)), Effect.andThen(calls))
+      )
+      assert.strictEqual(issued(), 2)
+      assert.strictEqual(server.seen.length, 40)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are renewed when they are refused, and the call is sent once more", () =>
+    Effect.gen(function* () {
+      const { issued, token } = yield* setUp
+      const server = yield* Wire.serve((_, index) =>
+        index === 0 ? { status: 401, body: { error: "old" } } : whole("Baum")
+      )
+      for (const provider of [
+        layer({ baseUrl: server.url, token: token(60_000) }),
+        OpenAi.layer({ model: "m", baseUrl: server.url, token: token(60_000), transport: "sdk" })
+      ]) {
+        server.seen.length = 0
+        const { sums } = yield* Wire.over(provider, ask)
+        assert.deepStrictEqual(server.seen.map(({ headers }) => headers.authorization).slice(-2).length, 2)
+        assert.notStrictEqual(server.seen[0]!.headers.authorization, server.seen[1]!.headers.authorization)
+        // One call, whatever it took.
+        assert.strictEqual(sums.attempts, 1)
+      }
+      assert.strictEqual(issued(), 4)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that cannot be fetched fail the calls with the reason, without sending them", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const reason = new AiError.AuthenticationError({ kind: "InvalidKey", description: "sign in again" })
+      const token = Effect.fail(AiError.make({ module: "identity", method: "signIn", reason }))
+      const { error } = yield* Wire.over(layer({ baseUrl: server.url, token }), ask)
+      assert.strictEqual(ModelFailure.message(error!), "sign in again")
+      assert.deepStrictEqual(server.seen, [])
+    }).pipe(Effect.scoped)
+  )
+})
+
+const flowOf = (provider: ReturnType<typeof layer>, prices: Flow.Any["prices"] = {}) => {
+  const word = Source.fromIterable("words", ["tree", "bee", "sea"])
+  const german = Flow.step("german", { word }, ({ word }) =>
+    Effect.map(LanguageModel.generateText({ prompt: `Translate: ${word}` }), ({ text }) => text)
+  )
+  return Flow.make("german", {
+    prices,
+    outputs: [Sink.forEach("out", german, () => Effect.void)],
+    stack: Stack.make(provider)
+  })
+}
+
+describe("a declaration", () => {
+  const prices = { "stratus-1": { input: 2, output: 10 } }
+
+  it.live("prices a run and its plan; the flow's own prices come first", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const flow = flowOf(layer({ baseUrl: server.url }, { prices }))
+      assert.deepStrictEqual((yield* Plan.make(flow)).unpriced, [])
+      // Three calls of 3 and 2 tokens, at 2 and 10 USD per million.
+      assert.strictEqual(Money.toUsd((yield* Runner.run(flow)).cost), "0.000078")
+      const own = flowOf(layer({ baseUrl: `${server.url}/` }, { prices }), { "stratus-1": { input: 1, output: 0 } })
+      assert.strictEqual(Money.toUsd((yield* Runner.run(own, { cache: false })).cost), "0.000009")
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.live("with an invalid price stops the run before anything is sent", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const flow = flowOf(layer({ baseUrl: server.url }, { prices: { "stratus-1": { input: -1, output: 0 } } }))
+      const error = yield* Effect.flip(Runner.run(flow))
+      assert.match(error.message, /price of stratus-1/)
+      assert.deepStrictEqual(server.seen, [])
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.live("is part of the identity of results: an edit of the body runs them again", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const edited = Operation.completion({
+        path: "/models/stratus-1/answer",
+        accepts: [],
+        body: (request) => ({ prompt: `Please: ${ModelRequest.text(request)}` }),
+        answer: Answer,
+        read: ({ text, tokens }) => ({ text, usage: { input: tokens.in, output: tokens.out } })
+      })
+      const attempts = (provider: ReturnType<typeof layer>) =>
+        Effect.map(Runner.run(flowOf(provider)), ({ calls }) => calls.attempts)
+      assert.strictEqual(yield* attempts(layer({ baseUrl: server.url })), 3)
+      assert.strictEqual(yield* attempts(layer({ baseUrl: server.url })), 0)
+      assert.strictEqual(yield* attempts(layer({ baseUrl: server.url }, { completion: edited })), 3)
+      assert.strictEqual(yield* attempts(layer({ baseUrl: server.url })), 0)
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
+  it("names an option that does not exist", () => {
+    assert.throws(
+      () => Provider.layer({ ...definition, completion: undefined }, { stream: true }),
+      /has no option stream/
+    )
+    assert.throws(() => layer({ timeout: "soon" as never }), /timeout is "soon"; expected a duration/)
+  })
+})
