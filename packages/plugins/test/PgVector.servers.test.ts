@@ -4,6 +4,7 @@ import { vector } from "@electric-sql/pglite-pgvector"
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket"
 import { assert, describe, it } from "@effect/vitest"
 import { Embedder, VectorIndex } from "@pipe/core"
+import { VectorIndexContract } from "@pipe/core/testing"
 import { PgVector } from "@pipe/plugins"
 import { Effect, Exit, Layer } from "effect"
 import { createServer, type AddressInfo } from "node:net"
@@ -100,6 +101,22 @@ describe("PgVector", () => {
               })
             )
           )
+        })
+      ),
+    60_000
+  )
+})
+
+describe("PgVector, by the contract", () => {
+  it.live(
+    "holds to it",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const url = yield* server
+          const index = PgVector.layer({ url, connections: 1 })
+          const cases = VectorIndexContract.cases({ index, isSaved: true, recall: 0.95 })
+          for (const { run } of cases) yield* Effect.promise(run)
         })
       ),
     60_000

@@ -6,7 +6,11 @@ import { Reactivity } from "effect/reactivity"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { answer, contract, key } from "./StoreContract.ts"
+import { contract } from "./StoreContract.ts"
+
+const key = (n: number) => n.toString(16).padStart(32, "0")
+
+const answer = (n: number) => ({ key: key(n), value: `v${n}`, model: "m", created_at: n, expires_at: null })
 
 describe("groups", () => {
   it.live("are written one after the other, and a commit waits for the one that is in progress", () =>
