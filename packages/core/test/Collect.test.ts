@@ -1,7 +1,10 @@
 /** Flows run from code: the values of a node, as a list or a stream, over rows of the program's own. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Runner, Sink, Source } from "@pipe/core"
-import { Deferred, Effect, Fiber, Schema, Stream } from "effect"
+import { Concurrency, Flow, RateLimit, Runner, Sink, Source, Stack } from "@pipe/core"
+import { TestModel } from "@pipe/core/testing"
+import { Deferred, Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { LanguageModel } from "effect/ai"
+import { TestClock } from "effect/testing"
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -126,5 +129,93 @@ describe("Runner.stream", () => {
       assert.deepStrictEqual(seen, [2, 4])
       assert.strictEqual(error._tag, "RunFailed")
     }).pipe(Effect.provide(Host.layerMemory))
+  )
+})
+
+describe("Runner.events", () => {
+  it.effect("gives what happens in a run, and its summary at the end", () =>
+    Effect.gen(function* () {
+      const events = yield* Stream.runCollect(Runner.events(flow(1), { sources: given(1, -1), errorsFile: false }))
+      const tags = events.map(({ _tag }) => _tag)
+      assert.strictEqual(tags[0], "RunStarted")
+      assert.include(tags, "RowFailed")
+      const last = events.at(-1)!
+      assert.strictEqual(last._tag, "RunFinished")
+      if (last._tag === "RunFinished") assert.deepInclude(last.rows, { read: 2, failed: 1 })
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.effect("fails after its events when the run cannot start or stops", () =>
+    Effect.gen(function* () {
+      const missing = Flow.make("missing", { outputs: [Sink.forEach("out", rows, () => Effect.void)] })
+      const tags: Array<string> = []
+      const error = yield* Runner.events(missing, { errorsFile: false }).pipe(
+        Stream.runForEach(({ _tag }) => Effect.sync(() => void tags.push(_tag))),
+        Effect.flip
+      )
+      assert.include(error.message, "absent.jsonl")
+      assert.isTrue(tags.every((tag) => tag !== "RowFailed"))
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+})
+
+describe("runs at the same time in one process", () => {
+  const questions = Source.fromIterable("questions", ["a", "b"])
+  const answers = (model: TestModel.TestModel, limit: ReturnType<typeof Concurrency.layer>) => {
+    const answer = Flow.step("answer", { question: questions }, ({ question }) =>
+      Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text)
+    )
+    const stack = Stack.make(limit, model.layer)
+    return Flow.make("answers", { outputs: [Sink.forEach("out", answer, () => Effect.void)], stack })
+  }
+
+  /** Lets what runs outside of the test's clock go on until a condition holds. */
+  const until = (condition: () => boolean) =>
+    Effect.promise(async () => {
+      for (let time = 0; time < 1_000 && !condition(); time++) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+  it.effect("share a rate limit", () =>
+    Effect.gen(function* () {
+      const model = TestModel.make(() => "yes")
+      const flow = answers(model, RateLimit.layer({ requestsPerMinute: 2 }))
+      const run = (cache: boolean) => Runner.run(flow, { cache })
+      const fiber = yield* Effect.forkChild(Effect.all([run(true), run(false)], { concurrency: 2 }))
+      yield* until(() => model.calls().length >= 2)
+      // Limits of their own would let all four go at once.
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 50)))
+      assert.strictEqual(model.calls().length, 2)
+      yield* TestClock.adjust("5 minutes")
+      yield* Fiber.join(fiber)
+      assert.strictEqual(model.calls().length, 4)
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.live("share a limit of calls in flight", () =>
+    Effect.gen(function* () {
+      let most = 0
+      let inFlight = 0
+      const model = TestModel.make(() =>
+        Effect.suspend(() => {
+          most = Math.max(most, ++inFlight)
+          return Effect.as(Effect.sleep("10 millis"), "yes").pipe(Effect.ensuring(Effect.sync(() => inFlight--)))
+        })
+      )
+      const flow = answers(model, Concurrency.layer(1))
+      yield* Effect.all([Runner.run(flow), Runner.run(flow, { cache: false })], { concurrency: 2 })
+      assert.deepStrictEqual([most, model.calls().length], [1, 4])
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.effect("of other stores have limits of their own", () =>
+    Effect.gen(function* () {
+      const model = TestModel.make(() => "yes")
+      const run = Effect.provide(
+        Runner.run(answers(model, RateLimit.layer({ requestsPerMinute: 2 }))),
+        Layer.fresh(Host.layerMemory)
+      )
+      yield* Effect.all([run, run], { concurrency: 2 })
+      assert.strictEqual(model.calls().length, 4)
+    })
   )
 })

@@ -197,6 +197,8 @@ export interface Provider {
   readonly isSimulated?: boolean
   /** The options that change answers and that requests do not show, as JSON. */
   readonly answers?: unknown
+  /** Identifies the account whose limits its calls count against, without revealing the key. */
+  readonly account?: string | undefined
   /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
   readonly credentials?: { readonly name: string; readonly isSet: boolean } | undefined
   /** Tests for free whether calls would be accepted. Returns what it found in words; `pipe doctor` runs it. */

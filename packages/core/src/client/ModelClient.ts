@@ -506,6 +506,11 @@ export const provider = (options: {
    * simulator; any other provider is replaced.
    */
   readonly isRedirected?: boolean
+  /**
+   * Identifies the account whose limits its calls count against, without revealing the key: runs of one process share the
+   * limits of an account. Default: one account.
+   */
+  readonly account?: string
   /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
   readonly credentials?: { readonly name: string; readonly isSet: boolean }
   /** Prices of its models, in USD per million tokens. A flow's own `prices` come first. */
@@ -550,6 +555,7 @@ export const provider = (options: {
           isSimulated: built !== undefined,
           // The providers of this package show theirs in requests.
           answers: options.isRedirected === true ? undefined : answers,
+          account: options.account,
           credentials: options.credentials,
           check: options.check,
           prices: options.prices,

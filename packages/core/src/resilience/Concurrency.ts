@@ -1,5 +1,6 @@
 /**
- * Limits the number of calls in flight through this point of the stack, whatever the number of rows and steps.
+ * Limits the number of calls in flight through this point of the stack, whatever the number of rows and steps. Runs at
+ * the same time in one process, over one store, share the limit.
  *
  * **Example** (at most two calls at once to a small server)
  *
@@ -18,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as SharedState from "../client/SharedState.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 
 /** Lets `limit` calls through at a time. The others wait in order. */
@@ -26,7 +28,8 @@ export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never
   return ModelClient.middlewareEffect(
     (next) =>
       Effect.map(
-        Semaphore.make(limit),
+        // Runs of one process share it, at the same place over the same provider.
+        SharedState.at(next.layers, `Concurrency ${limit}`, Semaphore.make(limit)),
         (semaphore): ModelClient.Send =>
           (request) =>
             semaphore.withPermit(next.send(request))

@@ -23,12 +23,14 @@ import * as Context from "effect/Context"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as RunHooks from "../client/RunHooks.ts"
+import * as SharedState from "../client/SharedState.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as AiError from "effect/ai/AiError"
 import * as CallContext from "../client/CallContext.ts"
@@ -53,13 +55,13 @@ export interface Options {
 
 const WINDOW = Duration.minutes(1)
 
+/** What is known of a model's limits. Runs of one process share it. */
 interface Limits {
+  /** What the provider reports. */
   requests: number | undefined
   tokens: number | undefined
   /** No call starts before this time (milliseconds since 1970). */
   pausedUntil: number
-  /** The longest wait, in milliseconds. */
-  readonly maxWait: number
   /**
    * Tokens that ended calls used beyond what was taken for them (negative for less). They are settled with the next
    * call.
@@ -67,10 +69,35 @@ interface Limits {
   owed: number
 }
 
+/** The limits of a layer: its own, and those that the provider reports. */
+interface Applied {
+  readonly known: Limits
+  readonly requests: number | undefined
+  readonly tokens: number | undefined
+  /** The longest wait, in milliseconds. */
+  readonly maxWait: number
+}
+
+/** The lower one of two limits that are known. */
+const lower = (own: number | undefined, reported: number | undefined): number | undefined =>
+  own === undefined || reported === undefined ? (own ?? reported) : Math.min(own, reported)
+
 /** Uses the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
 export const layerShared = (
   options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> => {
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
+  make(options, () => RateLimiter.RateLimiter)
+
+/** Limits the calls of this process. Runs at the same time, over one store, share the limits of an account. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  make(options, ({ layers }) => SharedState.at(layers, "RateLimiter", inMemory))
+
+const inMemory = RateLimiter.make.pipe(Effect.provide(RateLimiter.layerStoreMemory))
+
+const make = <R>(
+  options: Options,
+  limiterOf: (next: ModelClient.Service) => Effect.Effect<RateLimiter.RateLimiter, never, R>
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Exclude<R, Scope.Scope>> => {
   OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
   OptionNames.checkNumbers("RateLimit.layer", options, {
     requestsPerMinute: OptionNames.ABOVE_0,
@@ -79,36 +106,42 @@ export const layerShared = (
   OptionNames.checkDurations("RateLimit.layer", options, ["maxWait"])
   return ModelClient.middlewareEffect(
     (next) =>
-      Effect.map(Effect.tap(RateLimiter.RateLimiter, seed(options)), (limiter): ModelClient.Send => {
+      Effect.gen(function* () {
+        yield* seed(options)
+        const limiter = yield* limiterOf(next)
+        const models = yield* SharedState.at(
+          next.layers,
+          "RateLimit",
+          Effect.sync(() => new Map<string, Limits>())
+        )
         const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
-        const models = new Map<string, Limits>()
-        const limitsOf = (model: string): Limits => {
-          let limits = models.get(model)
-          if (limits === undefined) {
-            limits = {
-              requests: options.requestsPerMinute,
-              tokens: options.tokensPerMinute,
-              pausedUntil: 0,
-              maxWait,
-              owed: 0
-            }
-            models.set(model, limits)
+        const limitsOf = (model: string): Applied => {
+          let known = models.get(model)
+          if (known === undefined) {
+            known = { requests: undefined, tokens: undefined, pausedUntil: 0, owed: 0 }
+            models.set(model, known)
           }
-          return limits
+          return {
+            known,
+            requests: lower(options.requestsPerMinute, known.requests),
+            tokens: lower(options.tokensPerMinute, known.tokens),
+            maxWait
+          }
         }
-        return (request) =>
+        const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
             const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
             const limits = limitsOf(model)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
             const observe = (observed: RateLimitHeaders.Observed) =>
-              learn(limits, options, observed, clock.currentTimeMillisUnsafe())
-            const call = watched(limits, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
+              learn(limits.known, observed, clock.currentTimeMillisUnsafe())
+            const call = watched(limits.known, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
             return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
-              limits.tokens === undefined ? call : settle(limits, expected, call)
+              limits.tokens === undefined ? call : settle(limits.known, expected, call)
             )
           })
+        return send
       }),
     {
       name: "RateLimit",
@@ -120,10 +153,6 @@ export const layerShared = (
 /** Loads the lengths of earlier answers before the first call takes its tokens. */
 const seed = ({ tokensPerMinute }: Options): Effect.Effect<void> =>
   tokensPerMinute === undefined ? Effect.void : Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
-
-/** Limits the calls of this process. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 
 const expectedTokens = (
   fiber: Fiber.Fiber<unknown, unknown>,
@@ -152,25 +181,26 @@ const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, toke
 const waitForTurn = (
   limiter: RateLimiter.RateLimiter,
   model: string,
-  limits: Limits,
+  limits: Applied,
   tokens: number
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
+    const { known } = limits
     let millis = 0
     if (limits.requests !== undefined) {
       millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
     }
     if (limits.tokens !== undefined) {
       // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
-      const { owed } = limits
-      limits.owed = 0
+      const { owed } = known
+      known.owed = 0
       const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens + owed)
       millis = Math.max(millis, Duration.toMillis(delay))
     }
     yield* pause(model, millis)
     // A pause can be set or extended while others wait: the clock decides, not the order.
     for (;;) {
-      const left = limits.pausedUntil - (yield* Clock.currentTimeMillis)
+      const left = known.pausedUntil - (yield* Clock.currentTimeMillis)
       if (left <= 0) return
       if (left > limits.maxWait) return yield* Effect.fail(tooLong(model, left, limits.maxWait))
       yield* pause(model, left)
@@ -213,13 +243,13 @@ const pauseOf = ({ remaining, resetMillis }: RateLimitHeaders.Dimension): number
   remaining === 0 ? (resetMillis ?? 0) : 0
 
 /** Learns the limits that a provider reports, and pauses when it refuses or reports that nothing is left. */
-const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed, now: number): void => {
+const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number): void => {
   const { isRefused, others = [], requests, retryAfterMillis, tokens } = observed
   if (requests?.limit !== undefined && requests.limit > 0) {
-    limits.requests = Math.min(own.requestsPerMinute ?? requests.limit, requests.limit)
+    limits.requests = requests.limit
   }
   if (tokens?.limit !== undefined && tokens.limit > 0) {
-    limits.tokens = Math.min(own.tokensPerMinute ?? tokens.limit, tokens.limit)
+    limits.tokens = tokens.limit
   }
   const whole = Math.max(0, ...[requests, tokens, ...others].map((one) => (one === undefined ? 0 : pauseOf(one))))
   // A reset says when a limit is full again. It may be the limit of a day.

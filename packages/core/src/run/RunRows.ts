@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
+import * as SharedState from "../client/SharedState.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
@@ -75,6 +76,7 @@ const contextOf = (
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
+    Context.add(SharedState.Shared, SharedState.of(store)),
     Context.add(RunHooks.RunHooks, {
       ...RunHooks.none,
       standIn: Context.get(host, RunHooks.RunHooks).standIn,

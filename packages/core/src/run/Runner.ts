@@ -195,5 +195,44 @@ export const stream = <A, E, R, F>(
     { bufferSize: WINDOW, strategy: "suspend" }
   )
 
+/**
+ * Runs a flow, outputs included, and returns its events as a stream: progress and failed rows while it runs, and
+ * `RunFinished` with the summary at its end. Use it to show the state of a run. A run that stops early fails the stream, after
+ * its last event; a stream that is interrupted ends the run.
+ *
+ * **Example** (the rows of a summary)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect, Stream } from "effect"
+ *
+ * const numbers = Source.fromIterable("numbers", [1, 2, 3])
+ * const flow = Flow.make("numbers", { outputs: [Sink.forEach("out", numbers, () => Effect.void)] })
+ *
+ * const done = Runner.events(flow).pipe(
+ *   Stream.filter((event) => event._tag === "RunFinished"),
+ *   Stream.map(({ rows }) => rows.done),
+ *   Stream.runCollect
+ * )
+ * await Effect.runPromise(done.pipe(Effect.provide(NodeHost.layerMemory))) // => [3]
+ * ```
+ */
+export const events = <F>(
+  flow: Flow.Flow<F>,
+  options: RunOptions.RunOptions = {}
+): Stream.Stream<RunEvent.RunEvent, RunFailed | StartError, Flow.Host> =>
+  Stream.callback<RunEvent.RunEvent, RunFailed | StartError, Flow.Host>(
+    (queue) => {
+      const observe: RunOptions.RunOptions["observe"] = (event) =>
+        Effect.andThen(Queue.offer(queue, event), options.observe?.(event) ?? Effect.void)
+      return Effect.matchCauseEffect(run(flow, { ...options, observe }), {
+        onFailure: (cause) => Queue.failCause(queue, cause),
+        onSuccess: () => Queue.end(queue)
+      })
+    },
+    { bufferSize: WINDOW, strategy: "suspend" }
+  )
+
 /** How many values may wait for a slow consumer. */
 const WINDOW = 16

@@ -149,6 +149,7 @@ export const make = (
     endpoint: place,
     ...(embedding?.limits === undefined ? undefined : { embeddings: embedding.limits }),
     ...(batches === undefined ? undefined : { batch: batches }),
+    account: connection.account.id,
     credentials: { name: keySource, isSet },
     ...(models === undefined ? undefined : { check: ModelList.check(connection, models) }),
     ...(api.prices === undefined ? undefined : { prices: api.prices }),
