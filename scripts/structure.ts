@@ -4,6 +4,8 @@
  * - cycle: imports must not run in a circle, those of types and `import()` included;
  * - barrel: only an index imports an index;
  * - node: core imports `node:` modules only where `ON_NODE` lists it;
+ * - testing: nothing imports a kit for tests but the kit itself;
+ * - kit: the providers import of `provider/` only what its index exports, as anyone can;
  * - direction: cli imports plugins, plugins imports core, never the other way.
  *
  * Reads the packages of the workspace.
@@ -193,6 +195,15 @@ export const check = (root: string): { readonly modules: number; readonly proble
         report(`node: core imports ${specifier} outside ${ON_NODE.join(", ")}`)
       }
       const target = resolve(module, specifier)
+      const at = target === undefined ? undefined : modules.get(target)
+      if (at?.path.startsWith("testing/") === true && !module.path.startsWith("testing/")) {
+        report(`testing: ${specifier} is for tests`)
+      }
+      if (at?.package === "plugins" && at.path.startsWith("provider/") && !module.path.startsWith("provider/")) {
+        const index = modules.get(path.join(path.dirname(at.file), "index.ts"))
+        const isPublic = index?.imports.some(({ specifier }) => specifier === `./${path.basename(at.file)}`)
+        if (isPublic !== true) report(`kit: ${specifier} is not exported by provider/index.ts`)
+      }
       const other = target === undefined ? undefined : modules.get(target)
       const otherPackage = other?.package ?? /^@pipe\/([^/]+)/.exec(specifier)?.[1]
       if (otherPackage !== undefined && otherPackage !== module.package) {

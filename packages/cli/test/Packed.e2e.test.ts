@@ -4,7 +4,10 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as PluginTemplate from "../src/commands/init/PluginTemplate.ts"
+import * as Template from "../src/commands/init/Template.ts"
 import * as Packages from "../../../scripts/packages.ts"
+import * as Soak from "../../../test/Soak.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
@@ -156,6 +159,31 @@ describe("the packed packages", { timeout: 120_000 }, () => {
       })
     )
     exec(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", "."], folder)
+  })
+
+  it("hold the plugins of `pipe init --plugin` to their contracts, by Node's own test runner, and type-check them", () => {
+    for (const kind of PluginTemplate.kinds) {
+      const plugin = path.join(folder, `a-${kind}`)
+      fs.mkdirSync(plugin)
+      for (const [name, text] of PluginTemplate.filesOf(kind, "ts")) fs.writeFileSync(path.join(plugin, name), text)
+    }
+    const { compilerOptions } = JSON.parse(Template.projectFiles[0]![1]) as { readonly compilerOptions: object }
+    const typeRoots = [path.join(root, "node_modules/@types")]
+    fs.writeFileSync(
+      path.join(folder, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: { ...compilerOptions, typeRoots }, include: ["a-*/*.ts"] })
+    )
+    const tsc = path.join(root, "node_modules/typescript/bin/tsc")
+    exec(process.execPath, [tsc, "-p", "."], folder)
+    for (const kind of Soak.isSoak ? PluginTemplate.kinds : ["provider"]) {
+      const outcome = exec(
+        process.execPath,
+        ["--test", "--test-reporter=tap", path.join(folder, `a-${kind}`, "plugin.test.ts")],
+        folder
+      )
+      assert.match(outcome, /^# fail 0$/m)
+      assert.notMatch(outcome, /^# pass 0$/m)
+    }
   })
 
   it("call a model without an SDK", () => {

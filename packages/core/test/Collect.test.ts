@@ -169,7 +169,7 @@ describe("runs at the same time in one process", () => {
     return Flow.make("answers", { outputs: [Sink.forEach("out", answer, () => Effect.void)], stack })
   }
 
-  /** Lets what runs outside of the test's clock go on until a condition holds. */
+  /** Waits in real time until a condition holds. */
   const until = (condition: () => boolean) =>
     Effect.promise(async () => {
       for (let time = 0; time < 1_000 && !condition(); time++) await new Promise((resolve) => setTimeout(resolve, 5))

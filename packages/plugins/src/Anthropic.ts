@@ -26,7 +26,11 @@ import * as Batches from "./anthropic/Batches.ts"
 import * as Client from "./anthropic/Client.ts"
 import * as MessageAnswer from "./anthropic/MessageAnswer.ts"
 import * as Messages from "./anthropic/Messages.ts"
-import { Body, Connection, type Operation, Provider, Sdk } from "./provider/index.ts"
+import * as Body from "./provider/Body.ts"
+import * as Connection from "./provider/Connection.ts"
+import type * as Operation from "./provider/Operation.ts"
+import * as Provider from "./provider/Provider.ts"
+import * as Sdk from "./provider/Sdk.ts"
 
 /** The options of `Anthropic.layer`. */
 export interface Options extends Connection.Options {

@@ -26,7 +26,9 @@ import * as Option from "effect/Option"
 import * as Api from "./openai/Api.ts"
 import * as Batches from "./openai/Batches.ts"
 import * as Client from "./openai/Client.ts"
-import { Connection, Provider, Sdk } from "./provider/index.ts"
+import * as Connection from "./provider/Connection.ts"
+import * as Provider from "./provider/Provider.ts"
+import * as Sdk from "./provider/Sdk.ts"
 
 /** The options of `OpenAi.layer`. */
 export interface Options extends Connection.Options {

@@ -23,7 +23,9 @@ describe("OpenAI, by its pool and by its SDK", () => {
     const server = Effect.map(Simulator.start(), ({ openAiUrl }) => ({ baseUrl: openAiUrl, apiKey: "none" }))
     const provider = (endpoint: ModelClientContract.Endpoint) =>
       OpenAi.layer({ model: "gpt-4o-mini", transport, ...endpoint })
-    describe(transport, () => register(ModelClientContract.cases({ provider, server, host })))
+    describe(transport, () => {
+      register(ModelClientContract.cases({ provider, server, host }))
+    })
   }
 })
 
@@ -43,9 +45,13 @@ describe("a third party's provider", () => {
   register(ModelClientContract.cases({ provider, server, host }))
 })
 
-describe("the exact index", () => register(VectorIndexContract.cases({ index: Layer.empty })))
+describe("the exact index", () => {
+  register(VectorIndexContract.cases({ index: Layer.empty }))
+})
 
-describe("Usearch", () => register(VectorIndexContract.cases({ index: Usearch.layer, folder: folder() })))
+describe("Usearch", () => {
+  register(VectorIndexContract.cases({ index: Usearch.layer, folder: folder() }))
+})
 
 const Row = Schema.Struct({ id: Schema.Int, text: Schema.String })
 const rows = [1, 2, 3, 4].map((id) => ({ id, text: `row ${id}, "quoted"` }))
@@ -69,7 +75,9 @@ describe("sources of files", () => {
     })
   }
   for (const [name, source] of Object.entries(sources)) {
-    describe(name, () => register(SourceContract.cases({ source, rows, failing: 1, host })))
+    describe(name, () => {
+      register(SourceContract.cases({ source, rows, failing: 1, host }))
+    })
   }
 })
 
@@ -83,11 +91,12 @@ describe("outputs in files", () => {
       .split("\n")
       .map((line) => JSON.parse(line) as unknown)
   const [jsonl, json] = [join(at, "out.jsonl"), join(at, "out.json")]
-  describe("jsonl", () =>
+  describe("jsonl", () => {
     register(
       SinkContract.cases({ sink: (node) => Sink.jsonl(jsonl, node), rows, written: written(jsonl, ofLines), host })
-    ))
-  describe("json", () =>
+    )
+  })
+  describe("json", () => {
     register(
       SinkContract.cases({
         sink: (node) => Sink.json(json, node),
@@ -95,5 +104,6 @@ describe("outputs in files", () => {
         written: written(json, (text) => JSON.parse(text) as ReadonlyArray<unknown>),
         host
       })
-    ))
+    )
+  })
 })

@@ -449,4 +449,7 @@ const suite = (plugin: Plugin): void => {
   })
 }
 
-for (const plugin of plugins) describe(plugin.name, () => suite(plugin))
+for (const plugin of plugins)
+  describe(plugin.name, () => {
+    suite(plugin)
+  })

@@ -477,11 +477,8 @@ export const handle = (handlers: Handlers): Send => {
   return send as Send
 }
 
-/**
- * Makes the bottom of a stack from a function that calls the provider. Each call is recorded as one attempt, however it
- * ends; refusals become failures after they are recorded.
- */
-export const provider = (options: {
+/** The options of `provider`. */
+export interface ProviderOptions {
   /** The provider's name in price tables. */
   readonly name: string
   /** Fills in defaults, such as the model. */
@@ -524,7 +521,13 @@ export const provider = (options: {
    * `pipe doctor flow.ts` runs it.
    */
   readonly check?: Effect.Effect<string, AiError.AiError>
-}): Service => {
+}
+
+/**
+ * Makes the bottom of a stack from a function that calls the provider. Each call is recorded as one attempt, however it
+ * ends; refusals become failures after they are recorded.
+ */
+export const provider = (options: ProviderOptions): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
   const attempt = ProviderCall.make(options.send)
   // A simulator around this stack only. The simulator of a whole run is in the context of its calls.

@@ -23,7 +23,6 @@
  *
  * @since 0.1.0
  */
-import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { BatchProvider } from "../batch/BatchProvider.ts"

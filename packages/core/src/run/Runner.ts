@@ -212,7 +212,7 @@ export const stream = <A, E, R, F>(
  *
  * const done = Runner.events(flow).pipe(
  *   Stream.filter((event) => event._tag === "RunFinished"),
- *   Stream.map(({ rows }) => rows.done),
+ *   Stream.map(({ rows }) => rows.read),
  *   Stream.runCollect
  * )
  * await Effect.runPromise(done.pipe(Effect.provide(NodeHost.layerMemory))) // => [3]

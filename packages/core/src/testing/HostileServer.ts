@@ -1,5 +1,5 @@
 /**
- * A server that answers every request as it is told to: with refusals, with what is no answer, or not at all.
+ * A server that treats every request alike: it answers with refusals, with what is no answer, or not at all.
  *
  * @internal
  */

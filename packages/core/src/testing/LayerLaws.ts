@@ -43,7 +43,7 @@ import * as TestModel from "./TestModel.ts"
 export interface Options<E> {
   /** The layer that is tested, or several from the top. The provider below them is a `TestModel`. */
   readonly layers: ReadonlyArray<Layer.Layer<ModelClient.ModelClient, E, ModelClient.ModelClient | Flow.Host>>
-  /** Files and a store in memory: `NodeHost.layerMemory`. Each case builds it anew. */
+  /** Files and a store in memory: `NodeHost.layerMemory`. Each case builds one of its own. */
   readonly host: Layer.Layer<Flow.Host, Store.StoreError>
   /** The prompts of the rows, some of them equal. Default: ten. */
   readonly rows?: ReadonlyArray<string>
@@ -132,15 +132,22 @@ const isRecorded = (
 
 const run = (flow: Flow.Any, options: Runner.Options = {}) => Runner.run(flow, { errorsFile: false, ...options })
 
-/** The laws, as tests. */
-export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
-  const { isPlanned = true, rows = ROWS } = options
-  const law = <E2>(name: string, effect: Effect.Effect<unknown, E2, Flow.Host>) =>
-    Case.make(name, Effect.provide(effect, Layer.fresh(options.host)))
-  const isAsPlanned = (plan: number, sent: number) => {
-    if (isPlanned) strictEqual(sent, plan, "the run sends another number of calls than its plan says")
-    else ok(sent <= plan, `the run sends ${sent} calls, and its plan says ${plan}`)
-  }
+/** A law, as a test in a store of its own. */
+const lawOf =
+  <E>({ host }: Options<E>) =>
+  <E2>(name: string, effect: Effect.Effect<unknown, E2, Flow.Host>): Case.Case =>
+    Case.make(name, Effect.provide(effect, Layer.fresh(host)))
+
+const rowsOf = <E>({ rows = ROWS }: Options<E>): ReadonlyArray<string> => rows
+
+const isAsPlanned = <E>({ isPlanned = true }: Options<E>, plan: number, sent: number): void => {
+  if (isPlanned) strictEqual(sent, plan, "the run sends another number of calls than its plan says")
+  else ok(sent <= plan, `the run sends ${sent} calls, and its plan says ${plan}`)
+}
+
+/** Plans, runs and results. */
+const ofPlans = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+  const [law, rows] = [lawOf(options), rowsOf(options)]
   return [
     law(
       "a run sends what its plan says, and every call is in the ledger",
@@ -150,7 +157,7 @@ export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
         deepStrictEqual(prompts(), [], "a plan sends calls")
         const summary = yield* run(flow(rows))
         const sent = prompts()
-        isAsPlanned(plan, sent.length)
+        isAsPlanned(options, plan, sent.length)
         isRecorded(summary, sent.length)
         strictEqual(Object.values(answers()).flat().length, rows.length, "rows are missing in the output")
       })
@@ -178,10 +185,17 @@ export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
         const plan = yield* planned(flow(rows, "2"))
         const summary = yield* run(flow(rows, "2"))
         const sent = prompts()
-        isAsPlanned(plan, sent.length)
+        isAsPlanned(options, plan, sent.length)
         isRecorded(summary, sent.length)
       })
-    ),
+    )
+  ]
+}
+
+/** The answers of rows. */
+const ofAnswers = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+  const [law, rows] = [lawOf(options), rowsOf(options)]
+  return [
     law(
       "answers do not depend on the order of the rows",
       Effect.gen(function* () {
@@ -203,7 +217,14 @@ export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
         deepStrictEqual(sets(batched.answers()), sets(expected))
         isRecorded(summary, batched.prompts().length, 2n)
       })
-    ),
+    )
+  ]
+}
+
+/** Runs that end early, and rows that fail. */
+const ofEndings = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+  const [law, rows] = [lawOf(options), rowsOf(options)]
+  return [
     law(
       "a run that is cut and resumed sends again only what was in progress",
       Effect.gen(function* () {
@@ -272,11 +293,18 @@ export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
         yield* Fiber.interrupt(fiber)
         // A fiber of the layer may end a moment later.
         for (let time = 0; inProgress > 0 && time < 100; time++) yield* Effect.sleep(5)
-        strictEqual(inProgress, 0, "calls go on after the run has ended")
+        strictEqual(inProgress, 0, "calls continue after the run has ended")
       })
     )
   ]
 }
+
+/** The laws, as tests. */
+export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => [
+  ...ofPlans(options),
+  ...ofAnswers(options),
+  ...ofEndings(options)
+]
 
 /** The distinct answers of each row. */
 const sets = (answers: { readonly [row: string]: ReadonlyArray<string> }) =>

@@ -66,7 +66,7 @@ export interface Options<E, E2> {
 
 const KEY = "contract-key-4f9a1c77"
 
-/** Bodies with a status of success that are no answer. */
+/** Bodies with a status of success that are not answers. */
 const BROKEN = [
   "",
   "<html>sorry</html>",
@@ -90,9 +90,8 @@ const REFUSALS: ReadonlyArray<readonly [status: number, kind: ModelFailure.Kind]
   [503, "transient"]
 ]
 
-/** The contract, as tests. */
-export const cases = <E, E2>(options: Options<E, E2>): ReadonlyArray<Case.Case> => {
-  const { host, prompt = "Say hello.", provider, server } = options
+/** What the cases share. */
+const kit = <E, E2>({ host, prompt = "Say hello.", provider }: Options<E, E2>) => {
   const request = ModelRequest.completion({ messages: [{ role: "user", content: prompt }] })
   const law = <E3>(name: string, effect: Effect.Effect<unknown, E3, Flow.Host | Scope.Scope>) =>
     Case.make(name, Effect.provide(effect, Layer.fresh(host)))
@@ -135,96 +134,108 @@ export const cases = <E, E2>(options: Options<E, E2>): ReadonlyArray<Case.Case> 
     return { answer, flow: made }
   }
 
-  return [
-    law(
-      "answers with a text, the model, and what it used; the call is recorded once",
-      Effect.gen(function* () {
-        const endpoint = yield* server
-        const response = yield* ask(endpoint)
-        ok(ModelResponse.text(response) !== "", "the answer has no text")
-        ok(response.usage !== undefined, "the answer has no usage: each call is recorded at the most that it can cost")
-        strictEqual(response.finishReason, "stop")
-        const summary = yield* Runner.run(flow(endpoint).flow, { errorsFile: false })
-        strictEqual(summary.calls.attempts, 1)
-        strictEqual(summary.estimatedCalls, 0)
-        strictEqual(summary.steps[0]?.provider, response.provider)
-      })
-    ),
-    law(
-      "is planned without a key and without a call, for its model",
-      Effect.gen(function* () {
-        const { requests, url } = yield* HostileServer.start("hang")
-        const plan = yield* Plan.make(flow({ baseUrl: url, apiKey: "" }).flow)
-        deepStrictEqual(
-          plan.lines.map(({ calls }) => calls),
-          [1]
-        )
-        ok(plan.lines[0]!.model !== "", "`resolve` does not fill in the model")
-        strictEqual(requests(), 0, "a plan calls the provider")
-      })
-    ),
-    law(
-      "is replaced by a test model, without a key and without a call",
-      Effect.gen(function* () {
-        const { requests, url } = yield* HostileServer.start("hang")
-        const { answer, flow: tested } = flow({ baseUrl: url, apiKey: "" })
-        const run = yield* TestFlow.run(tested, { model: TestModel.make({ answer: "hello" }) })
-        deepStrictEqual(run.rows(answer), ["hello"])
-        strictEqual(requests(), 0)
-      })
-    ),
-    law(
-      "fails by the kind of a refusal",
-      Effect.forEach(REFUSALS, ([status, kind]) =>
-        Effect.map(meet({ status, body: '{"error":{"message":"no"}}' }, `status ${status}`), (error) =>
-          strictEqual(ModelFailure.kind(error), kind, `status ${status}`)
-        )
+  return { law, ask, failure, meet, flow }
+}
+
+type Kit = ReturnType<typeof kit>
+
+/** With a server that answers, or none. */
+const ofAnswers = <E, E2>({ ask, flow, law }: Kit, { server }: Options<E, E2>): ReadonlyArray<Case.Case> => [
+  law(
+    "answers with a text, the model, and what it used; the call is recorded once",
+    Effect.gen(function* () {
+      const endpoint = yield* server
+      const response = yield* ask(endpoint)
+      ok(ModelResponse.text(response) !== "", "the answer has no text")
+      ok(response.usage !== undefined, "the answer has no usage: each call is recorded at the most that it can cost")
+      strictEqual(response.finishReason, "stop")
+      const summary = yield* Runner.run(flow(endpoint).flow, { errorsFile: false })
+      strictEqual(summary.calls.attempts, 1)
+      strictEqual(summary.estimatedCalls, 0)
+      strictEqual(summary.steps[0]?.provider, response.provider)
+    })
+  ),
+  law(
+    "is planned without a key and without a call, for its model",
+    Effect.gen(function* () {
+      const { requests, url } = yield* HostileServer.start("hang")
+      const plan = yield* Plan.make(flow({ baseUrl: url, apiKey: "" }).flow)
+      deepStrictEqual(
+        plan.lines.map(({ calls }) => calls),
+        [1]
       )
-    ),
-    law(
-      "waits as long as a refusal asks for",
-      Effect.map(
-        meet({ status: 429, body: "{}", headers: { "retry-after": "7" } }, "a refusal with a wait"),
-        (error) => {
-          const wait = ModelFailure.retryAfter(error)
-          strictEqual(wait === undefined ? undefined : Duration.toSeconds(wait), 7)
-        }
+      ok(plan.lines[0]!.model !== "", "`resolve` does not fill in the model")
+      strictEqual(requests(), 0, "a plan calls the provider")
+    })
+  ),
+  law(
+    "is replaced by a test model, without a key and without a call",
+    Effect.gen(function* () {
+      const { requests, url } = yield* HostileServer.start("hang")
+      const { answer, flow: tested } = flow({ baseUrl: url, apiKey: "" })
+      const run = yield* TestFlow.run(tested, { model: TestModel.make({ answer: "hello" }) })
+      deepStrictEqual(run.rows(answer), ["hello"])
+      strictEqual(requests(), 0)
+    })
+  )
+]
+
+/** With servers that do not answer. */
+const ofFailures = ({ ask, failure, law, meet }: Kit): ReadonlyArray<Case.Case> => [
+  law(
+    "fails by the kind of a refusal",
+    Effect.forEach(REFUSALS, ([status, kind]) =>
+      Effect.map(meet({ status, body: '{"error":{"message":"no"}}' }, `status ${status}`), (error) =>
+        strictEqual(ModelFailure.kind(error), kind, `status ${status}`)
       )
-    ),
-    law(
-      "takes nothing for an answer that is none",
-      Effect.forEach(BROKEN, (body) => meet({ status: 200, body }, `the body ${JSON.stringify(body)}`))
-    ),
-    law(
-      "may be billed for a call whose answer was lost",
-      Effect.forEach(["cut", "drop"] as const, (conduct) =>
-        Effect.map(meet(conduct, `a connection that ends (${conduct})`), (error) =>
-          ok(ModelFailure.mayBeBilled(error), `a connection that ends (${conduct}) is recorded as free`)
-        )
-      )
-    ),
-    law(
-      "is not billed, and stops the run, when its server cannot be reached",
-      Effect.gen(function* () {
-        // A server that has ended.
-        const { url } = yield* Effect.scoped(HostileServer.start("hang"))
-        const error = yield* failure({ baseUrl: url, apiKey: KEY }, "a closed port")
-        ok(!ModelFailure.mayBeBilled(error), "a call that was never sent is recorded as billed")
-        ok(ModelFailure.isHopeless(error), "a server that cannot be reached does not stop the run")
-      })
-    ),
-    law(
-      "ends its connection when it is interrupted",
-      Effect.gen(function* () {
-        const { left, requests, url } = yield* HostileServer.start("hang")
-        const fiber = yield* Effect.forkChild(ask({ baseUrl: url, apiKey: KEY }))
-        while (requests() === 0) yield* Effect.sleep(2)
-        yield* Fiber.interrupt(fiber)
-        yield* Effect.timeoutOrElse(
-          Effect.promise(() => left),
-          { duration: "5 seconds", orElse: () => Effect.die(new Error("the connection stays open")) }
-        )
-      })
     )
-  ]
+  ),
+  law(
+    "waits as long as a refusal asks for",
+    Effect.map(meet({ status: 429, body: "{}", headers: { "retry-after": "7" } }, "a refusal with a wait"), (error) => {
+      const wait = ModelFailure.retryAfter(error)
+      strictEqual(wait === undefined ? undefined : Duration.toSeconds(wait), 7)
+    })
+  ),
+  law(
+    "takes nothing for an answer that is not one",
+    Effect.forEach(BROKEN, (body) => meet({ status: 200, body }, `the body ${JSON.stringify(body)}`))
+  ),
+  law(
+    "may be billed for a call whose answer was lost",
+    Effect.forEach(["cut", "drop"] as const, (conduct) =>
+      Effect.map(meet(conduct, `a connection that ends (${conduct})`), (error) =>
+        ok(ModelFailure.mayBeBilled(error), `a connection that ends (${conduct}) is recorded as free`)
+      )
+    )
+  ),
+  law(
+    "is not billed, and stops the run, when its server cannot be reached",
+    Effect.gen(function* () {
+      // A server that has ended.
+      const { url } = yield* Effect.scoped(HostileServer.start("hang"))
+      const error = yield* failure({ baseUrl: url, apiKey: KEY }, "a closed port")
+      ok(!ModelFailure.mayBeBilled(error), "a call that was never sent is recorded as billed")
+      ok(ModelFailure.isHopeless(error), "a server that cannot be reached does not stop the run")
+    })
+  ),
+  law(
+    "ends its connection when it is interrupted",
+    Effect.gen(function* () {
+      const { left, requests, url } = yield* HostileServer.start("hang")
+      const fiber = yield* Effect.forkChild(ask({ baseUrl: url, apiKey: KEY }))
+      while (requests() === 0) yield* Effect.sleep(2)
+      yield* Fiber.interrupt(fiber)
+      yield* Effect.timeoutOrElse(
+        Effect.promise(() => left),
+        { duration: "5 seconds", orElse: () => Effect.die(new Error("the connection stays open")) }
+      )
+    })
+  )
+]
+
+/** The contract, as tests. */
+export const cases = <E, E2>(options: Options<E, E2>): ReadonlyArray<Case.Case> => {
+  const made = kit(options)
+  return [...ofAnswers(made, options), ...ofFailures(made)]
 }

@@ -47,7 +47,7 @@ import * as Case from "./Case.ts"
 
 /** What is tested. */
 export interface Options<A, E, E2> {
-  /** Makes the output of some rows. Each case makes it anew, for the same place. */
+  /** Makes the output of some rows. Each case makes one, for the same place. */
   readonly sink: (rows: Node.Node<A>) => Sink.Sink<E, Flow.Host>
   /** Three rows or more. */
   readonly rows: ReadonlyArray<A>

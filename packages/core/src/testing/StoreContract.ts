@@ -12,7 +12,8 @@
  * // A file that the cases share, in their order.
  * const store = Layer.provide(NodeHost.existingStore("contract.db"), NodeHost.layerMemory)
  *
- * export const cases = StoreContract.cases({ store })
+ * const cases = StoreContract.cases({ store })
+ * cases.length // => 7
  * ```
  *
  * @since 0.1.0
@@ -142,51 +143,57 @@ const claims = (open: Open) =>
     )
   })
 
+/** Entries of a run: large amounts, an unknown price, an estimate, an answer of the cache, and calls in progress. */
+const record = (store: Store.Service, id: number) =>
+  Effect.gen(function* () {
+    for (let row = 0; row < 100; row++) store.ledger.append(id, attempt(row, { cost: 9_007_199_254_740_993n }))
+    store.ledger.append(id, attempt(100, { cost: undefined, unknown: "price", model: "nova" }))
+    store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
+    store.ledger.append(id, attempt(102, { cost: 2n, reask: true, fees: 1n }))
+    const failure = { source: "rows", position: "rows[101]", error: "E", message: "m", input: "1" }
+    store.rows.fail(id, { ...failure, row: 101, node: "s" })
+    store.rows.fail(id, { ...failure, row: 100, node: "another" })
+    store.ledger.append(id, {
+      _tag: "Answer",
+      caller: { run: "", step: "s", row: 1 },
+      request: "Completion",
+      at: 1,
+      milliseconds: 1,
+      origin: "cache",
+      provider: "openai",
+      model: "gpt-4o-mini",
+      attempts: 0,
+      baseline: 10n,
+      savings: { ...LedgerEntry.noSavings, cache: 10n }
+    })
+    yield* store.ledger.begin(id, 1, {
+      caller: { run: "", step: "s", row: 5 },
+      at: 1,
+      provider: "openai",
+      model: "m",
+      inputTokens: 3,
+      outputTokens: 4,
+      cost: 11n
+    })
+    yield* store.ledger.begin(id, 2, {
+      caller: { run: "", step: "s", row: 6 },
+      at: 1,
+      provider: "openai",
+      model: "m",
+      inputTokens: 3,
+      outputTokens: 4,
+      cost: 12n
+    })
+    store.ledger.append(id, attempt(5, { call: 1, cost: 0n }))
+    yield* store.commit
+  })
+
 const addsUp = (open: Open) =>
   Effect.gen(function* () {
     yield* open((store) =>
       Effect.gen(function* () {
         const { id } = yield* begin(store, "books")
-        for (let row = 0; row < 100; row++) store.ledger.append(id, attempt(row, { cost: 9_007_199_254_740_993n }))
-        store.ledger.append(id, attempt(100, { cost: undefined, unknown: "price", model: "nova" }))
-        store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
-        store.ledger.append(id, attempt(102, { cost: 2n, reask: true, fees: 1n }))
-        const failure = { source: "rows", position: "rows[101]", error: "E", message: "m", input: "1" }
-        store.rows.fail(id, { ...failure, row: 101, node: "s" })
-        store.rows.fail(id, { ...failure, row: 100, node: "another" })
-        store.ledger.append(id, {
-          _tag: "Answer",
-          caller: { run: "", step: "s", row: 1 },
-          request: "Completion",
-          at: 1,
-          milliseconds: 1,
-          origin: "cache",
-          provider: "openai",
-          model: "gpt-4o-mini",
-          attempts: 0,
-          baseline: 10n,
-          savings: { ...LedgerEntry.noSavings, cache: 10n }
-        })
-        yield* store.ledger.begin(id, 1, {
-          caller: { run: "", step: "s", row: 5 },
-          at: 1,
-          provider: "openai",
-          model: "m",
-          inputTokens: 3,
-          outputTokens: 4,
-          cost: 11n
-        })
-        yield* store.ledger.begin(id, 2, {
-          caller: { run: "", step: "s", row: 6 },
-          at: 1,
-          provider: "openai",
-          model: "m",
-          inputTokens: 3,
-          outputTokens: 4,
-          cost: 12n
-        })
-        store.ledger.append(id, attempt(5, { call: 1, cost: 0n }))
-        yield* store.commit
+        yield* record(store, id)
         // The attempts of the step that failed, for the row that it failed for.
         strictEqual(yield* store.ledger.failedRows(id, 0), 7n)
         const sums = yield* store.ledger.sums(id)

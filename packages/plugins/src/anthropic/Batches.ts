@@ -17,17 +17,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { openAsBlob } from "node:fs"
-import {
-  BatchQueueFull,
-  Body,
-  type Connection,
-  Fields,
-  HttpFailure,
-  JsonLines,
-  Refusal,
-  Reply,
-  Sdk
-} from "../provider/index.ts"
+import * as BatchQueueFull from "../provider/BatchQueueFull.ts"
+import * as Body from "../provider/Body.ts"
+import type * as Connection from "../provider/Connection.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as HttpFailure from "../provider/HttpFailure.ts"
+import * as JsonLines from "../provider/JsonLines.ts"
+import * as Refusal from "../provider/Refusal.ts"
+import * as Reply from "../provider/Reply.ts"
+import * as Sdk from "../provider/Sdk.ts"
 import * as Client from "./Client.ts"
 import * as MessageAnswer from "./MessageAnswer.ts"
 import * as Messages from "./Messages.ts"

@@ -5,7 +5,8 @@
  */
 import type { Anthropic } from "@anthropic-ai/sdk"
 import * as Peer from "../Peer.ts"
-import { type Connection, Sdk } from "../provider/index.ts"
+import type * as Connection from "../provider/Connection.ts"
+import * as Sdk from "../provider/Sdk.ts"
 
 export const MODULE = "Anthropic"
 

@@ -7,7 +7,10 @@
  * @internal
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import { Fields, FinishReason, type Reply, Thinking } from "../provider/index.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as FinishReason from "../provider/FinishReason.ts"
+import type * as Reply from "../provider/Reply.ts"
+import * as Thinking from "../provider/Thinking.ts"
 import * as Client from "./Client.ts"
 import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"

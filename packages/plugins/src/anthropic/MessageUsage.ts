@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import { Fields } from "../provider/index.ts"
+import * as Fields from "../provider/Fields.ts"
 
 /** Adds figures. One that is not a number invalidates the sum. */
 const sum = (...values: ReadonlyArray<unknown>): unknown =>

@@ -13,7 +13,9 @@ import type * as ModelRequest from "@pipe/core/ModelRequest"
 import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as JsonSchema from "effect/JsonSchema"
-import { Body, Files, StructuredOutput } from "../provider/index.ts"
+import * as Body from "../provider/Body.ts"
+import * as Files from "../provider/Files.ts"
+import * as StructuredOutput from "../provider/StructuredOutput.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
 /** Settings that the messages API does not have. */

@@ -19,17 +19,15 @@ import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
 import * as Peer from "../Peer.ts"
-import {
-  BatchQueueFull,
-  Body,
-  type Connection,
-  Fields,
-  HttpFailure,
-  JsonLines,
-  Refusal,
-  Reply,
-  Sdk
-} from "../provider/index.ts"
+import * as BatchQueueFull from "../provider/BatchQueueFull.ts"
+import * as Body from "../provider/Body.ts"
+import type * as Connection from "../provider/Connection.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as HttpFailure from "../provider/HttpFailure.ts"
+import * as JsonLines from "../provider/JsonLines.ts"
+import * as Refusal from "../provider/Refusal.ts"
+import * as Reply from "../provider/Reply.ts"
+import * as Sdk from "../provider/Sdk.ts"
 import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
 

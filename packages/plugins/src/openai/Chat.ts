@@ -11,7 +11,10 @@ import type {
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam
 } from "openai/resources/chat/completions"
-import { Body, Fields, Files, StructuredOutput } from "../provider/index.ts"
+import * as Body from "../provider/Body.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as Files from "../provider/Files.ts"
+import * as StructuredOutput from "../provider/StructuredOutput.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
 export interface Options {

@@ -11,7 +11,10 @@
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
-import { Fields, FinishReason, type Reply, Thinking } from "../provider/index.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as FinishReason from "../provider/FinishReason.ts"
+import type * as Reply from "../provider/Reply.ts"
+import * as Thinking from "../provider/Thinking.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"

@@ -6,7 +6,11 @@
 import type * as AiError from "effect/ai/AiError"
 import type { OpenAI } from "openai"
 import * as Peer from "../Peer.ts"
-import { type Connection, Fields, Refusal, Reply, Sdk } from "../provider/index.ts"
+import type * as Connection from "../provider/Connection.ts"
+import * as Fields from "../provider/Fields.ts"
+import * as Refusal from "../provider/Refusal.ts"
+import * as Reply from "../provider/Reply.ts"
+import * as Sdk from "../provider/Sdk.ts"
 
 export const MODULE = "OpenAi"
 

@@ -11,7 +11,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import { Fields } from "../provider/index.ts"
+import * as Fields from "../provider/Fields.ts"
 
 /** The first value that is present. */
 const first = (...values: ReadonlyArray<unknown>): unknown =>

@@ -10,7 +10,9 @@ import type {
   ResponseInputContent,
   ResponseInputItem
 } from "openai/resources/responses/responses"
-import { Body, Files, StructuredOutput } from "../provider/index.ts"
+import * as Body from "../provider/Body.ts"
+import * as Files from "../provider/Files.ts"
+import * as StructuredOutput from "../provider/StructuredOutput.ts"
 import * as Chat from "./Chat.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 

@@ -7,7 +7,8 @@
  *
  * @internal
  */
-import { type Events, Fields } from "../provider/index.ts"
+import type * as Events from "../provider/Events.ts"
+import * as Fields from "../provider/Fields.ts"
 
 type Mutable = { [name: string]: unknown }
 

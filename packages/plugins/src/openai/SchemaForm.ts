@@ -7,7 +7,7 @@
  */
 import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
-import { StructuredOutput } from "../provider/index.ts"
+import * as StructuredOutput from "../provider/StructuredOutput.ts"
 
 const FORMATS: ReadonlySet<unknown> = new Set([
   "date-time",

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
@@ -333,7 +333,7 @@ const reader = <R extends ModelRequest.ModelRequest, W, F extends AnswerFacts, A
 
 /** What a request has that the API does not take. It is refused, rather than left out. */
 const refuseUnknown = (
-  { messages, responseFormat, settings, tools }: ModelRequest.Completion,
+  { messages, settings, tools }: ModelRequest.Completion,
   accepts: ReadonlySet<string>,
   provider: string
 ): Effect.Effect<void, AiError.AiError> => {

@@ -12,7 +12,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Api from "../openai/Api.ts"
 import * as Batches from "../openai/Batches.ts"
-import { Connection, Operation } from "../provider/index.ts"
+import * as Connection from "../provider/Connection.ts"
+import * as Operation from "../provider/Operation.ts"
 import * as RequestNotes from "./RequestNotes.ts"
 
 const address: Connection.Address = {

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as PluginTemplate from "./PluginTemplate.ts"
 import * as Template from "./Template.ts"
 
 /** A missing file or entry. */
@@ -18,8 +19,8 @@ export interface Inspected {
   readonly notes: ReadonlyArray<string>
   /** Whether the folder has other files already. */
   readonly isOccupied: boolean
-  /** The flow to write; `undefined` when one exists. */
-  readonly flow: string | undefined
+  /** The flow or plugin to write; `undefined` when one exists. */
+  readonly main: string | undefined
   /** The command that runs its test. */
   readonly test: string
 }
@@ -31,17 +32,18 @@ interface Manifest {
   readonly devDependencies?: { readonly [name: string]: string }
 }
 
-/** Inspects a folder. Fails with a message when `package.json` cannot be read. */
-export const inspect = (folder: string): Result.Result<Inspected, string> => {
+/** Inspects a folder, for a flow or a plugin. Fails with a message when `package.json` cannot be read. */
+export const inspect = (folder: string, plugin: PluginTemplate.Kind | undefined): Result.Result<Inspected, string> => {
   const manifest = readManifest(folder)
   if (Result.isFailure(manifest)) return Result.fail(manifest.failure)
   const extension: Template.Extension =
     manifest.success === undefined || manifest.success.type === "module" ? "ts" : "mts"
-  const flow = `flow.${extension}`
-  const theirs = ["flow.ts", "flow.mts"].find((name) => existsSync(join(folder, name)))
-  const files = [...(theirs === undefined ? Template.flowFiles(extension) : []), ...Template.projectFiles]
+  const name = plugin === undefined ? "flow" : "plugin"
+  const theirs = [`${name}.ts`, `${name}.mts`].find((file) => existsSync(join(folder, file)))
+  const own = plugin === undefined ? Template.flowFiles(extension) : PluginTemplate.filesOf(plugin, extension)
+  const files = [...(theirs === undefined ? own : []), ...Template.projectFiles]
   const changes = [
-    ...ofManifest(folder, manifest.success, theirs === undefined ? extension : undefined),
+    ...ofManifest(folder, manifest.success, theirs === undefined ? Template.scripts(name, extension) : undefined),
     ...files.flatMap(([name, text]): ReadonlyArray<Change> => {
       const file = join(folder, name)
       return existsSync(file) ? [] : [{ what: name, apply: () => writeFileSync(file, text) }]
@@ -53,8 +55,8 @@ export const inspect = (folder: string): Result.Result<Inspected, string> => {
     changes,
     notes: theirs === undefined ? [] : [`${theirs} exists already and is left unchanged`],
     isOccupied: manifest.success !== undefined || theirs !== undefined,
-    flow: theirs === undefined ? flow : undefined,
-    test: hasTest ? Template.scripts(extension).test : "npm test"
+    main: theirs === undefined ? `${name}.${extension}` : undefined,
+    test: hasTest ? Template.scripts(name, extension).test : "npm test"
   })
 }
 
@@ -105,7 +107,7 @@ const sourceOf = (name: string): string | undefined => {
 const ofManifest = (
   folder: string,
   manifest: Manifest | undefined,
-  flow: Template.Extension | undefined
+  own: { readonly [name: string]: string } | undefined
 ): ReadonlyArray<Change> => {
   const known = { ...manifest?.dependencies, ...manifest?.devDependencies }
   const missing = (names: ReadonlyArray<string>) =>
@@ -113,7 +115,7 @@ const ofManifest = (
   const [dependencies, devDependencies] = [missing(Template.dependencies), missing(Template.devDependencies)]
   const names = [...Object.keys(dependencies), ...Object.keys(devDependencies)]
   if (names.length === 0) return []
-  const scripts = flow === undefined ? manifest?.scripts : { ...Template.scripts(flow), ...manifest?.scripts }
+  const scripts = own === undefined ? manifest?.scripts : { ...own, ...manifest?.scripts }
   const changed = {
     ...(manifest ?? { name: packageName(folder), version: "0.0.0", private: true, type: "module" }),
     ...(scripts === undefined ? undefined : { scripts }),

@@ -20,7 +20,11 @@ export const devDependencies = ["@pipe/cli", "typescript", "@types/node"] as con
 /** `.mts` when the package does not declare its files as modules: Node and TypeScript then recognise it by name. */
 export type Extension = "ts" | "mts"
 
-export const scripts = (extension: Extension) => ({ test: `node --test flow.test.${extension}`, check: "tsc" })
+/** `main` is the file without its extension: `flow` or `plugin`. */
+export const scripts = (main: string, extension: Extension) => ({
+  test: `node --test ${main}.test.${extension}`,
+  check: "tsc"
+})
 
 const flow = `/** Classifies each review as positive or negative, with a reason. Run it: npx pipe run flow.ts --simulate */
 import { Effect, Schema } from "effect"

@@ -3,6 +3,7 @@ import * as Peer from "@pipe/plugins/Peer"
 import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
@@ -15,14 +16,18 @@ import type { Input } from "./flags.ts"
 /** Creates a project, or adds what one lacks; then installs its packages and runs it with simulated answers. */
 export const initProject = Effect.fnUntraced(function* (input: Input) {
   const { folder } = input
-  const inspected = Project.inspect(folder)
+  const plugin = Option.getOrUndefined(input.plugin)
+  const inspected = Project.inspect(folder, plugin)
   if (Result.isFailure(inspected)) return yield* ExitCode.refuse(inspected.failure)
-  const { changes, flow, isOccupied, notes, test } = inspected.success
+  const { changes, isOccupied, main, notes, test } = inspected.success
+  const flow = plugin === undefined ? main : undefined
   for (const note of notes) yield* Output.error(`note: ${note}`)
   if (changes.length > 0) {
     const list = changes.map(({ what }) => `  ${what}`).join("\n")
     if (isOccupied && !input.yes && !(yield* isWanted(list))) {
-      yield* Console.log(`missing here:\n${list}\n\nadd it: ${commandOf("init", folder)} --yes`)
+      yield* Console.log(
+        `missing here:\n${list}\n\nadd it: ${commandOf("init", folder)} --yes${plugin === undefined ? "" : ` --plugin=${plugin}`}`
+      )
       return
     }
     yield* Effect.try({
@@ -38,7 +43,9 @@ export const initProject = Effect.fnUntraced(function* (input: Input) {
   const manager = managerFor(folder)
   const lines = (tried: boolean): string =>
     flow === undefined
-      ? ""
+      ? main === undefined
+        ? ""
+        : `  ${test}    # ${main} is held to its contract`
       : [
           `  npx pipe run ${flow} --simulate    # ${tried ? "again: finished work is reused" : "no key, no cost"}`,
           `  ${test}`,
