@@ -196,8 +196,10 @@ export const forEach = <S extends Rows, E = never, R = never>(
   rows: S,
   f: (row: RowOf<S>) => Effect.Effect<unknown, E, R>
 ): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> =>
-  make<S, E, R>(name, rows, {
-    open: Effect.succeed({ write: (values) => Effect.forEach(values, f, { discard: true }) })
+  make(name, rows, {
+    open: Effect.succeed({
+      write: (values: ReadonlyArray<RowOf<S>>) => Effect.forEach(values, f, { discard: true })
+    })
   })
 
 /**
@@ -221,20 +223,14 @@ export const forEach = <S extends Rows, E = never, R = never>(
  * })
  * ```
  */
-export const make = <S extends Rows, E = never, R = never>(
+export const make = <S extends Rows, W extends OpenedSink<RowOf<S>>, E = never, R = never>(
   name: string,
   rows: S,
-  options: {
-    readonly open: Effect.Effect<
-      {
-        readonly write: (rows: ReadonlyArray<RowOf<S>>) => Effect.Effect<unknown, E, R>
-        readonly finish?: Effect.Effect<unknown, E, R>
-      },
-      E,
-      R
-    >
-  }
-): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> => {
+  options: { readonly open: Effect.Effect<W, E, R> }
+): Sink<
+  E | WriterError<W> | Node.Error<NodesOf<S>>,
+  Exclude<R | WriterServices<W>, Scope.Scope> | Node.Services<NodesOf<S>>
+> => {
   const { inputs, toRow } = shape(rows)
   return fromWriter({
     name,
@@ -244,9 +240,26 @@ export const make = <S extends Rows, E = never, R = never>(
     open: Effect.map(options.open, ({ finish = Effect.void, write }) => ({
       write: (values) => Effect.asVoid(write(values.map((value) => toRow(value) as RowOf<S>))),
       finish: Effect.asVoid(finish)
-    })) as Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>>["open"]
+    })) as Sink<
+      E | WriterError<W> | Node.Error<NodesOf<S>>,
+      Exclude<R | WriterServices<W>, Scope.Scope> | Node.Services<NodesOf<S>>
+    >["open"]
   })
 }
+
+/** An output of your own that was opened for a run. */
+export interface OpenedSink<in Row> {
+  /** Receives rows in the order of the source, several at a time. */
+  readonly write: (rows: ReadonlyArray<Row>) => Effect.Effect<unknown, unknown, unknown>
+  /** Called when all rows are done. */
+  readonly finish?: Effect.Effect<unknown, unknown, unknown>
+}
+
+type WriterEffect<W extends OpenedSink<never>> = ReturnType<W["write"]> | Exclude<W["finish"], undefined>
+
+type WriterError<W extends OpenedSink<never>> = Effect.Error<WriterEffect<W>>
+
+type WriterServices<W extends OpenedSink<never>> = Effect.Services<WriterEffect<W>>
 
 const fromWriter = <E, R>(sink: Omit<Sink<E, R>, typeof TypeId | "domain">): Sink<E, R> => ({
   [TypeId]: { _E: () => undefined as never, _R: () => undefined as never },

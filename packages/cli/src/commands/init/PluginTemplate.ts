@@ -187,7 +187,7 @@ export const records = <A extends object>(path: string, rows: Node.Node<A>) =>
           .map(([name, value]) => \`\${name}: \${String(value)}\\n\`)
           .join("") + "\\n"
       return {
-        write: (some: ReadonlyArray<A>) => fs.writeFileString(partial, some.map(textOf).join(""), { flag: "a" }),
+        write: (some) => fs.writeFileString(partial, some.map(textOf).join(""), { flag: "a" }),
         finish: fs.rename(partial, path)
       }
     })
