@@ -171,3 +171,28 @@ Flow.step("no size", { n: numbers }, ({ n }) => Effect.succeed(n), {
   // @ts-expect-error sizes are numbers or "auto"
   pack: { size: "large" }
 })
+
+// What `answer` returns is what `score` compares and `label` gives; without it, the text.
+Flow.step("scored", { review: reviews }, () => Effect.succeed(1), {
+  quality: {
+    answer: (text) => text.length,
+    score: (answer, reference) => {
+      same<typeof answer, number>(true)
+      same<typeof reference, number>(true)
+      return answer === reference
+    },
+    label: ({ review }) => review.text.length
+  }
+})
+Flow.step("scored", { review: reviews }, () => Effect.succeed(1), {
+  quality: {
+    score: (answer, reference) => {
+      same<typeof answer, string>(true)
+      return answer === reference
+    }
+  }
+})
+Flow.step("scored", { review: reviews }, () => Effect.succeed(1), {
+  // @ts-expect-error - a label is what `answer` returns: a number
+  quality: { answer: (text) => text.length, label: ({ review }) => review.text }
+})

@@ -96,7 +96,7 @@ export const open = Effect.fnUntraced(function* (
   const fs = yield* FileSystem.FileSystem
   const pricing = yield* Pricing.override(yield* Pricing.Pricing, flow.prices)
   const { client } = yield* Effect.mapError(
-    FlowContext.services(flow, { batch: "off" }),
+    Effect.provideService(FlowContext.services(flow, { batch: "off" }), Pricing.Pricing, pricing),
     (error) => error as AiError.AiError
   )
   const providers = client?.batch?.all ?? []

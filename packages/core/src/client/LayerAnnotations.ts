@@ -75,10 +75,12 @@ export const Cascades = Context.Reference<Cascades | undefined>("@pipe/core/Laye
   defaultValue: () => undefined
 })
 
-/** The rate limits that a layer enforces, per minute and model. */
+/** The rate limits that a layer enforces, per minute, for each model or each key. */
 export interface RateLimited {
   readonly requestsPerMinute?: number | undefined
   readonly tokensPerMinute?: number | undefined
+  /** Limits each key by itself, over all models. Default: each model. */
+  readonly by?: ((call: CallContext) => string) | undefined
 }
 
 /** The layer enforces rate limits. A plan computes the shortest duration with them. */

@@ -5,11 +5,13 @@
  */
 import * as Effect from "effect/Effect"
 
-/** A call waits: for a rate limit, or before it is retried. */
+/** A call waits: for a rate limit, before it is retried, or for what a layer says in its own words. */
 export type LayerEvent = {
   readonly _tag: "Wait"
-  /** Why the call waits. */
-  readonly reason: "rate limit" | "retry"
+  /** Why the call waits: `"rate limit"`, `"retry"`, or words of the layer, such as `"the quiet hours"`. */
+  readonly reason: "rate limit" | "retry" | (string & {})
+  /** Whose limit it is, when it is not the provider's: a tenant, a key. */
+  readonly of?: string
   /** The failure after which the call is retried. */
   readonly failure?: string
   readonly model: string

@@ -235,6 +235,53 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   return layerOf((next) => Effect.sync(() => ({ send: f(next.send), resolve: next.resolve })), infoOf(f, said))
 }
 
+/** Sends completions. */
+export type SendCompletion = (
+  request: ModelRequest.Completion
+) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+
+/** Sends embeddings. */
+export type SendEmbedding = (
+  request: ModelRequest.Embedding
+) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+
+/**
+ * Makes a layer for completions. Embeddings pass unchanged.
+ *
+ * **Example** (answers in capitals)
+ *
+ * ```ts
+ * import { ModelClient, ModelResponse } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const capitals = ModelClient.completionMiddleware(
+ *   (send) => (request) =>
+ *     Effect.map(send(request), (response) => ModelResponse.mapText(response, (text) => text.toUpperCase())),
+ *   { name: "Capitals" }
+ * )
+ * ```
+ */
+export const completionMiddleware = (
+  f: (send: SendCompletion) => SendCompletion,
+  said?: LayerInfo
+): Layer.Layer<ModelClient, never, ModelClient> =>
+  layerOf(
+    (next) =>
+      Effect.sync(() => ({ send: handle({ Completion: f(next.send), Embedding: next.send }), resolve: next.resolve })),
+    infoOf(f, said)
+  )
+
+/** Makes a layer for embeddings. Completions pass unchanged. */
+export const embeddingMiddleware = (
+  f: (send: SendEmbedding) => SendEmbedding,
+  said?: LayerInfo
+): Layer.Layer<ModelClient, never, ModelClient> =>
+  layerOf(
+    (next) =>
+      Effect.sync(() => ({ send: handle({ Completion: next.send, Embedding: f(next.send) }), resolve: next.resolve })),
+    infoOf(f, said)
+  )
+
 /** A function over `send`, and what else a layer replaces. */
 export interface Made extends Pick<Service, "send" | "resolve"> {
   /** What the layer does, when that is known only once it is built: the `peek` of a cache, for example. */
@@ -425,12 +472,8 @@ export const onAttempt = (
 
 /** What answers each kind of request. */
 export interface Handlers {
-  readonly Completion?: (
-    request: ModelRequest.Completion
-  ) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
-  readonly Embedding?: (
-    request: ModelRequest.Embedding
-  ) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+  readonly Completion?: SendCompletion | undefined
+  readonly Embedding?: SendEmbedding | undefined
 }
 
 /**
@@ -456,7 +499,7 @@ export interface Handlers {
  * export const echo = Layer.succeed(ModelClient.ModelClient)(
  *   ModelClient.provider({
  *     name: "echo",
- *     send: ModelClient.handle({ Completion: (request) => Effect.succeed(answer(request)) })
+ *     completion: (request) => Effect.succeed(answer(request))
  *   })
  * )
  * ```
@@ -483,7 +526,12 @@ export interface ProviderOptions {
   readonly name: string
   /** Fills in defaults, such as the model. */
   readonly resolve?: Resolve
-  readonly send: Send
+  /** Answers completions. Without it, and without `send`, they are refused. */
+  readonly completion?: SendCompletion
+  /** Answers embeddings. Without it, and without `send`, they are refused. */
+  readonly embedding?: SendEmbedding
+  /** Answers requests of any kind, in place of `completion` and `embedding`. */
+  readonly send?: Send
   /**
    * The options that change answers, as JSON. For an author's own provider the code of `send` counts as well, with that
    * of the functions it names; values that it captures (clients, keys, counters) do not. With `false` only the name
@@ -529,22 +577,24 @@ export interface ProviderOptions {
  */
 export const provider = (options: ProviderOptions): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
-  const attempt = ProviderCall.make(options.send)
+  const send = options.send ?? handle({ Completion: options.completion, Embedding: options.embedding })
+  const own = options.code ?? (options.send === undefined ? functionsOf(options) : options.send)
+  const attempt = ProviderCall.make(send)
   // A simulator around this stack only. The simulator of a whole run is in the context of its calls.
   const built = Fiber.getCurrent()?.getRef(Simulation.Simulation)
   const simulated: Send = (request) =>
     Effect.flatMap(Simulation.Simulation, (around) => {
       const simulation = around ?? built!
       return Effect.flatMap(simulation.note(request), (noted) =>
-        options.isRedirected === true ? options.send(noted) : simulation.answer(options.name, noted)
+        options.isRedirected === true ? send(noted) : simulation.answer(options.name, noted)
       )
     })
   const simulate = ProviderCall.make(simulated)
   /** What makes an attempt: the provider, a simulator or a test. */
   const asker = ({ inside, standIn }: RunHooks.RunHooks, isSimulated: boolean): typeof attempt => {
     if (standIn === undefined && inside === undefined) return isSimulated ? simulate : attempt
-    const send = standIn?.send(options.name) ?? (isSimulated ? simulated : options.send)
-    return ProviderCall.make(inside === undefined ? send : inside(options.name, send))
+    const base = standIn?.send(options.name) ?? (isSimulated ? simulated : send)
+    return ProviderCall.make(inside === undefined ? base : inside(options.name, base))
   }
   const { answers, batch, embeddings, endpoint, name } = options
   return {
@@ -552,7 +602,7 @@ export const provider = (options: ProviderOptions): Service => {
     layers: [
       {
         name,
-        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.code ?? options.send }),
+        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: own }),
         annotations: Context.make(LayerAnnotations.Provider, {
           endpoint,
           isSimulated: built !== undefined,
@@ -600,6 +650,9 @@ export const provider = (options: ProviderOptions): Service => {
     )
   }
 }
+
+const functionsOf = ({ completion, embedding }: ProviderOptions): ReadonlyArray<Function> =>
+  [completion, embedding].filter((f) => f !== undefined)
 
 /** In a simulated run, the lines of a batch carry the numbers of their rows. */
 const noted = (batch: BatchProvider.BatchProvider): BatchProvider.BatchProvider => ({

@@ -23,7 +23,9 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { BatchProvider } from "../batch/BatchProvider.ts"
 import type * as BatchOptions from "../batch/BatchOptions.ts"
@@ -153,3 +155,38 @@ export const withAttempts =
   (hook: Attempt.AttemptHook) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.updateService(effect, RunHooks, (hooks) => ({ ...hooks, attempts: [...hooks.attempts, hook] }))
+
+/**
+ * Waits, and shows the wait in the display of the run: `3 waiting for the quiet hours, 20 s`.
+ *
+ * **Example** (a layer that waits before each call)
+ *
+ * ```ts
+ * import { ModelClient, RunHooks } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const quiet = ModelClient.middleware(
+ *   (send) => (request) => Effect.andThen(RunHooks.wait("the quiet hours", "2 seconds"), send(request)),
+ *   { name: "Quiet", answers: false }
+ * )
+ * ```
+ */
+export const wait = (
+  reason: string,
+  duration: Duration.Input,
+  options: { readonly model?: string; readonly of?: string | undefined } = {}
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const milliseconds = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(duration)))
+    if (milliseconds <= 0) return Effect.void
+    const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+    fiber.getRef(RunHooks).onEvent({
+      _tag: "Wait",
+      reason,
+      model: options.model ?? "",
+      ...(options.of === undefined ? undefined : { of: options.of }),
+      milliseconds,
+      until
+    })
+    return Effect.sleep(milliseconds)
+  })

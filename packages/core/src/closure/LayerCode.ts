@@ -17,17 +17,25 @@ export interface OwnLayer {
   readonly meaning: Closure.Meaning
 }
 
-/** The layers of a stack written by the author, except those that declare that they do not change answers. */
+/** Why a layer of a package that declares nothing cannot be compared: other options or an update would go unnoticed. */
+const FOREIGN = "code of a package, or of a bundle"
+
+/** The layers of a stack written by the author, and those of packages that declare nothing, except those that declare that they do not change answers. */
 export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<OwnLayer> =>
   layers.flatMap((layer) => {
     if (layer.code === undefined || layer.answers === false || LayerAnnotations.get(layer, LayerAnnotations.Paces))
       return []
     const meaning = meaningOf(layer.code, closures)
-    if (!meaning.isOwn) return []
+    const isProvider = LayerAnnotations.get(layer, LayerAnnotations.Provider) !== undefined
+    if (!meaning.isOwn) {
+      return isProvider || isShown(layer) || layer.answers !== undefined
+        ? []
+        : [{ layer, meaning: { ...meaning, unknown: new Map([["it", FOREIGN]]) } }]
+    }
     return [
       {
         layer,
-        meaning: LayerAnnotations.get(layer, LayerAnnotations.Provider) !== undefined ? codeAlone(meaning) : meaning
+        meaning: isProvider ? codeAlone(meaning) : meaning
       }
     ]
   })

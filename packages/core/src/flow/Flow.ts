@@ -270,7 +270,7 @@ export {
 }
 
 /** Options of a step. */
-export interface StepOptions<In extends Node.Inputs> extends Node.NodePolicy {
+export interface StepOptions<In extends Node.Inputs, A = string> extends Node.NodePolicy {
   /** Runs the step only for rows for which this returns true. For the others its value is `undefined`. */
   readonly when?: (values: Node.Values<In>) => boolean
   /** Requests this many answers per row; the value is their list. Each sample is cached separately. */
@@ -296,11 +296,21 @@ export interface StepOptions<In extends Node.Inputs> extends Node.NodePolicy {
    * Defines a good answer. `Cascade.layer` uses it to decide whether a cheaper model's answer is accepted, and `pipe
    * tune` to measure quality.
    */
-  readonly quality?: StepQuality<In>
+  readonly quality?: StepQuality<In, A>
 }
 
-/** Defines a good answer of a step. See `Quality`. */
-export interface StepQuality<In extends Node.Inputs> extends Pick<Quality.Quality, "answer" | "score"> {
+/** Defines a good answer of a step. `A` is what `answer` returns: the text itself without it. See `Quality`. */
+export interface StepQuality<In extends Node.Inputs, A = string> {
+  /**
+   * Extracts what counts when two answers are compared. Default: the whole answer; JSON is compared regardless of key
+   * order.
+   */
+  readonly answer?: (text: string) => A
+  /**
+   * How good an answer is compared with the correct one, or with the strong model's, from 0 to 1. Default: 1 when they
+   * are equal, otherwise 0.
+   */
+  readonly score?: (answer: NoInfer<A>, reference: NoInfer<A>) => number | boolean
   /** Facts about the row that may tell how hard it is: numbers, words, booleans. */
   readonly features?: (values: Node.Values<In>) => Features.Features
   /**
@@ -312,7 +322,7 @@ export interface StepQuality<In extends Node.Inputs> extends Pick<Quality.Qualit
    * The correct answer, in the form that `answer` returns. `undefined` when it is not known for the row: the strong
    * model's answer is then the reference.
    */
-  readonly label?: (values: Node.Values<In>) => unknown
+  readonly label?: (values: Node.Values<In>) => NoInfer<A> | undefined
 }
 
 type StepValue<B, O> =
@@ -364,13 +374,20 @@ const STEP_OPTIONS: ReadonlySet<string> = new Set([
 /**
  * Computes a value for each row from the values of other nodes. Results are kept in the store and reused by later runs.
  */
-export const step = <In extends Node.Inputs, B, E, R, const O extends StepOptions<In> = {}>(
+export const step = <
+  In extends Node.Inputs,
+  B,
+  E,
+  R,
+  const O extends Pick<StepOptions<In>, "when" | "samples"> = {},
+  A = string
+>(
   name: string,
   inputs: In,
   run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
-  options?: O & StepOptions<In>
+  options?: O & StepOptions<In, A>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
+  const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In, A> = options ?? {}
   OptionNames.check(`step ${name}`, options ?? {}, STEP_OPTIONS)
   checkBudget(`the budget of step ${name}`, options?.budget)
   checkCalls(`step ${name}`, policy)

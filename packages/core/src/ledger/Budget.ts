@@ -101,5 +101,5 @@ export const layer = (
         const { hook } = make(options, pricing)
         return (request) => RunHooks.withAttempts(hook)(next.send(request))
       }),
-    { name: "Budget" }
+    { name: "Budget", answers: false }
   )

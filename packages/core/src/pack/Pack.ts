@@ -82,6 +82,8 @@ export const layer = (
   OptionNames.checkNumbers("Pack.layer", options, { maxTokens: OptionNames.COUNT })
   return ModelClient.middlewareEffect((next) => make(next, options), {
     name: "Pack",
+    // A step's own `pack` is part of its identity.
+    answers: false,
     annotations: Context.make(LayerAnnotations.Packs, true)
   })
 }

@@ -27,7 +27,6 @@ import * as Context from "effect/Context"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as Flow from "../flow/Flow.ts"
@@ -47,6 +46,7 @@ import * as Store from "../store/Store.ts"
 import * as PlanClient from "./PlanClient.ts"
 import type * as PlanCost from "./PlanCost.ts"
 import type * as PlanCount from "./PlanCount.ts"
+import * as PlanLimits from "./PlanLimits.ts"
 import * as PlanSteps from "./PlanSteps.ts"
 import type { Plan, Range } from "./PlanSchema.ts"
 import * as PlanStrategies from "./PlanStrategies.ts"
@@ -119,10 +119,11 @@ export const make = <E>(
       const { failed, state } = stateOf(flow, at)
       const settings = yield* FlowContext.settings(flow)
       const counts = new Map<string, PlanCount.PlanCounts>()
+      const keyed: PlanLimits.Keyed = new Map()
       const useCache = options.cache !== false
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
-        const counting = PlanClient.make({ store, expected, at, counts, useCache, closures })
+        const counting = PlanClient.make({ store, expected, at, counts, useCache, closures, keyed })
         const { client, context, layers } = yield* FlowContext.services(flow, {
           batch: options.batch === false ? "off" : undefined,
           isPlan: true,
@@ -174,6 +175,7 @@ export const make = <E>(
         layers,
         tierOf: PlanSteps.tiers(layers, options.batch),
         rows: rowsOf(progress),
+        keyed,
         unplanned: failed()
       })
     })
@@ -186,6 +188,7 @@ interface Gathered extends PlanSteps.CountedPlan {
   readonly flow: string
   readonly rows: number
   readonly reused: ReadonlyMap<string, number>
+  readonly keyed: PlanLimits.Keyed
   readonly unplanned: number
 }
 
@@ -199,7 +202,7 @@ const summarise = (gathered: Gathered): Plan => {
   )
   const total = (end: keyof Range) => Money.sum(lines.map(({ cost }) => cost?.[end] ?? Money.zero))
   const cost = { low: total("low"), expected: total("expected"), high: total("high") }
-  const milliseconds = shortest(planned, layers)
+  const milliseconds = shortest(planned, layers, gathered.keyed)
   const unpriced = new Map(
     planned.flatMap(({ one, price }) =>
       price === undefined && one.calls > 0 ? [[one.model, one.provider] as const] : []
@@ -227,30 +230,17 @@ const summarise = (gathered: Gathered): Plan => {
   }
 }
 
-/** The duration of the calls at the known rate limits, separately for each model. */
+/** The duration of the calls at the known rate limits, separately for each model or key. */
 const shortest = (
   planned: ReadonlyArray<PlanCost.Planned>,
-  layers: ReadonlyArray<ModelClient.LayerInfo>
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  keyed: PlanLimits.Keyed
 ): number | undefined => {
-  const limits = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.RateLimited) ?? [])
-  if (
-    limits.every(
-      ({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined
-    )
-  )
-    return undefined
-  let longest = 0
   // Batches do not count against the limits of single calls.
   const single = planned.filter(({ line }) => line.serviceTier !== "batch")
-  for (const same of Map.groupBy(single, ({ one }) => one.model).values()) {
-    const calls = same.reduce((sum, { line }) => sum + line.calls, 0)
-    const tokens = same.reduce((sum, { line, output }) => sum + line.inputTokens + output.expected, 0)
-    for (const { requestsPerMinute, tokensPerMinute } of limits) {
-      // The first minute's allowance is available immediately.
-      const over = (amount: number, limit: number | undefined) =>
-        limit === undefined ? 0 : Math.max(0, amount / limit - 1)
-      longest = Math.max(longest, over(calls, requestsPerMinute), over(tokens, tokensPerMinute))
-    }
-  }
-  return Math.round(longest * 60_000)
+  const models = [...Map.groupBy(single, ({ one }) => one.model).values()].map((same) => ({
+    calls: same.reduce((sum, { line }) => sum + line.calls, 0),
+    tokens: same.reduce((sum, { line, output }) => sum + line.inputTokens + output.expected, 0)
+  }))
+  return PlanLimits.shortest(layers, models, keyed)
 }

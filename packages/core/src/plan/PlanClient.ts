@@ -23,6 +23,7 @@ import * as Cascade from "../routing/Cascade.ts"
 import type * as Store from "../store/Store.ts"
 import * as Placeholder from "./Placeholder.ts"
 import * as PlanCount from "./PlanCount.ts"
+import * as PlanLimits from "./PlanLimits.ts"
 
 /** What a plan counts with, and where it counts. */
 export interface PlanEnvironment {
@@ -32,6 +33,8 @@ export interface PlanEnvironment {
   readonly useCache: boolean
   readonly closures: Pick<Closure.Closures, "of" | "textOf">
   readonly at: number
+  /** The load of limits by keys. */
+  readonly keyed: PlanLimits.Keyed
 }
 
 /** How a request is counted. */
@@ -191,6 +194,14 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
           loop: isLoop && learned !== undefined ? learned : ONCE,
           output
         })
+        // Batches do not count against the limits of single calls.
+        if (LayerAnnotations.tierOf(layers, counts.step) !== "batch") {
+          const calls = way.share * prompt.prompts
+          PlanLimits.add(env.keyed, layers, fiber.getRef(CallContext.CallContext), {
+            calls,
+            tokens: way.share * (prompt.input + output.expected)
+          })
+        }
         return placeholder(request, Math.round(output.expected), number)
       }
     )

@@ -168,19 +168,27 @@ export const feesFromUsd = ({
 }
 
 /** Makes your own price for a model, in USD per million tokens, without context tiers. */
-export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "your own price"): Price => ({
-  provider: "",
-  model,
-  source,
-  tiers: [
-    {
-      above: 0,
-      rates: ratesFromUsdPerMillion(usd),
-      ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
-    }
-  ],
-  ...feesFromUsd(usd)
-})
+export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "your own price"): Price => {
+  // The types reject it, but a flow may not have been type-checked.
+  for (const rates of [usd, ...(usd.batch === undefined ? [] : [usd.batch])]) {
+    const missing = (["input", "output"] as const).find((name) => typeof rates[name] !== "number")
+    if (missing !== undefined)
+      throw new RangeError(`${missing} is missing: a price has input and output, in USD per million tokens`)
+  }
+  return {
+    provider: "",
+    model,
+    source,
+    tiers: [
+      {
+        above: 0,
+        rates: ratesFromUsdPerMillion(usd),
+        ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
+      }
+    ],
+    ...feesFromUsd(usd)
+  }
+}
 
 const tierAt = (price: Price, inputTokens: number): Tier =>
   price.tiers.findLast((tier) => inputTokens > tier.above) ?? price.tiers[0]

@@ -40,7 +40,10 @@ export interface Service {
     /** Milliseconds since 1970. */
     readonly at: number
   }) => Option.Option<Price.Price>
-  /** Adds the prices that a provider brings for its own models: they come after your own, and before the public ones. */
+  /**
+   * Adds the prices that a provider brings for its own models, for one run: they come after your own, and before the
+   * public ones. See `override`.
+   */
   readonly declare: (provider: string, prices: Overrides) => Effect.Effect<void, PriceError>
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
@@ -98,20 +101,38 @@ export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
 export const layer = (overrides: Overrides = {}): Layer.Layer<Pricing, PriceError> =>
   Layer.effect(Pricing, make(overrides))
 
-/** Adds more of your own prices to a `Pricing`. */
+/**
+ * A `Pricing` with more of your own prices. What providers declare to it stays in it: runs at the same time do not share
+ * the prices of their providers.
+ */
 export const override = Effect.fnUntraced(function* (self: Service, overrides: Overrides) {
-  if (Object.keys(overrides).length === 0) return self
-  const over = yield* make(overrides)
-  const own = Object.keys(overrides).map(ModelName.withoutPrefix)
-  const isOwn = (model: string) => own.some((name) => ModelName.isVersionOf(ModelName.withoutPrefix(model), name))
+  const own = yield* pricesOf(overrides)
+  const declared = new Map<string, ReadonlyMap<string, Price.Price>>()
+  const declaredBy = (provider: string | undefined): ReadonlyArray<ReadonlyMap<string, Price.Price>> =>
+    provider === undefined ? [...declared.values()] : [declared.get(provider) ?? NONE]
+  const ownOf = (model: string, provider: string | undefined): Price.Price | undefined =>
+    priceIn(own, model) ?? declaredBy(provider).flatMap((prices) => priceIn(prices, model) ?? [])[0]
   return Pricing.of({
     ...self,
-    lookup: (options) =>
-      isOwn(options.model) || (options.requested !== undefined && isOwn(options.requested))
-        ? over.lookup(options)
-        : self.lookup(options)
+    lookup: (options) => {
+      if (own.size === 0 && declared.size === 0) return self.lookup(options)
+      const { model, provider, requested = model } = options
+      const found = ownOf(model, provider) ?? ownOf(requested, provider)
+      return found === undefined ? self.lookup(options) : Option.some(found)
+    },
+    declare: (provider, prices) =>
+      Effect.map(pricesOf(prices, `the prices of ${provider}`), (priced) => {
+        declared.set(provider, new Map([...(declared.get(provider) ?? []), ...priced]))
+      }),
+    list: (options) => [
+      ...own.values(),
+      ...declaredBy(options.provider).flatMap((prices) => [...prices.values()]),
+      ...self.list(options)
+    ]
   })
 })
+
+const NONE: ReadonlyMap<string, Price.Price> = new Map()
 
 /** Shows how to set the price of a model that no table knows. */
 export const example = (model: string): string =>
@@ -196,44 +217,24 @@ const MINUTE = 60_000
 const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Price>): Service => {
   // A price may depend on the time of day, so it is cached for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()
-  /** What providers bring, by their names. */
-  const declared = new Map<string, ReadonlyMap<string, Price.Price>>()
-  const declaredOf = (provider: string | undefined, model: string): Price.Price | undefined => {
-    const prices = provider === undefined ? undefined : declared.get(provider)
-    return prices === undefined ? undefined : priceIn(prices, model)
-  }
   const lookup: Service["lookup"] = ({ at, model, provider, requested = model }) => {
     const key =
-      requested === model || (own.size === 0 && declared.size === 0)
-        ? `${provider ?? ""}/${model}`
-        : `${provider ?? ""}/${model}\n${requested}`
+      requested === model || own.size === 0 ? `${provider ?? ""}/${model}` : `${provider ?? ""}/${model}\n${requested}`
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
     const price = Option.fromNullishOr(
-      priceIn(own, model)
-        ?? priceIn(own, requested)
-        ?? declaredOf(provider, model)
-        ?? declaredOf(provider, requested)
-        ?? fromPackage(table, model, provider, at)
+      priceIn(own, model) ?? priceIn(own, requested) ?? fromPackage(table, model, provider, at)
     )
     known.set(key, { minute, price })
     return price
   }
   return Pricing.of({
     lookup,
-    declare: (provider, prices) =>
-      Effect.map(pricesOf(prices, `the prices of ${provider}`), (priced) => {
-        declared.set(provider, priced)
-        known.clear()
-      }),
+    declare: (provider, prices) => Effect.asVoid(pricesOf(prices, `the prices of ${provider}`)),
     providerOf: (baseUrl) => Option.fromNullishOr(table.findProvider({ providerApiUrl: baseUrl })?.id),
     list: ({ at, provider }) => [
       ...own.values(),
-      ...(provider === undefined
-        ? [...declared.values()]
-        : [declared.get(provider) ?? new Map<string, never>()]
-      ).flatMap((prices) => [...prices.values()]),
       ...(provider === undefined ? ["openai", "anthropic"] : [provider]).flatMap((id) =>
         (table.findProvider({ providerId: id })?.models ?? []).flatMap((entry) =>
           Option.toArray(lookup({ model: entry.id, provider: id, at }))

@@ -88,7 +88,7 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
             return Effect.raceFirst(first, second(again, times, late, atMost))
           })
       }),
-    { name: "Hedge", ...(model === undefined ? undefined : { answers: model }) }
+    { name: "Hedge", answers: model ?? false }
   )
 }
 

@@ -51,6 +51,11 @@ export interface Options {
   readonly tokensPerMinute?: number
   /** The longest wait that the provider may ask for. Default: 10 minutes. */
   readonly maxWait?: Duration.Input
+  /**
+   * Limits the calls of each key by themselves, over all models: `by: ({ values }) => values["order"].tenant`. Such limits
+   * are your own: the provider's are not learned. Default: one limit for each model.
+   */
+  readonly by?: (call: CallContext.CallContext) => string
 }
 
 const WINDOW = Duration.minutes(1)
@@ -76,6 +81,8 @@ interface Applied {
   readonly tokens: number | undefined
   /** The longest wait, in milliseconds. */
   readonly maxWait: number
+  /** Tells the buckets of layers with other limits apart. */
+  readonly place: string
 }
 
 /** The lower one of two limits that are known. */
@@ -98,7 +105,7 @@ const make = <R>(
   options: Options,
   limiterOf: (next: ModelClient.Service) => Effect.Effect<RateLimiter.RateLimiter, never, R>
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Exclude<R, Scope.Scope>> => {
-  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
+  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait", "by"])
   OptionNames.checkNumbers("RateLimit.layer", options, {
     requestsPerMinute: OptionNames.ABOVE_0,
     tokensPerMinute: OptionNames.ABOVE_0
@@ -115,6 +122,10 @@ const make = <R>(
           Effect.sync(() => new Map<string, Limits>())
         )
         const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
+        const own = [options.requestsPerMinute, options.tokensPerMinute]
+        const place = own.every((limit) => limit === undefined)
+          ? ""
+          : ` at ${own.map((limit) => limit ?? "").join("/")}`
         const limitsOf = (model: string): Applied => {
           let known = models.get(model)
           if (known === undefined) {
@@ -125,20 +136,26 @@ const make = <R>(
             known,
             requests: lower(options.requestsPerMinute, known.requests),
             tokens: lower(options.tokensPerMinute, known.tokens),
-            maxWait
+            maxWait,
+            place
           }
         }
         const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
-            const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
-            const limits = limitsOf(model)
+            const call = fiber.getRef(CallContext.CallContext)
+            const of = options.by?.(call)
+            const model = next.resolve(request, call).model ?? ""
+            const limits = limitsOf(of === undefined ? model : `by ${of}`)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
             const observe = (observed: RateLimitHeaders.Observed) =>
               learn(limits.known, observed, clock.currentTimeMillisUnsafe())
-            const call = watched(limits.known, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
-            return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
-              limits.tokens === undefined ? call : settle(limits.known, expected, call)
+            const sent =
+              of === undefined
+                ? watched(limits.known, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
+                : next.send(request)
+            return Effect.flatMap(waitForTurn(limiter, { model, of }, limits, expected), () =>
+              limits.tokens === undefined ? sent : settle(limits.known, expected, sent)
             )
           })
         return send
@@ -177,44 +194,56 @@ const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, toke
     })
   )
 
-/** Waits until both buckets have room and no pause is set. */
+/** Waits until both buckets have room and no pause is set. A call that ends before its turn gives back what it took. */
 const waitForTurn = (
   limiter: RateLimiter.RateLimiter,
-  model: string,
+  { model, of }: { readonly model: string; readonly of: string | undefined },
   limits: Applied,
   tokens: number
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
-    const { known } = limits
+    const { known, place } = limits
+    const key = `${of === undefined ? model : `by ${of}`}${place}`
+    const [perRequests, perTokens] = [limits.requests, limits.tokens]
     let millis = 0
-    if (limits.requests !== undefined) {
-      millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
+    if (perRequests !== undefined) {
+      millis = Duration.toMillis((yield* take(limiter, `requests/${key}`, perRequests, 1)).delay)
     }
-    if (limits.tokens !== undefined) {
+    if (perTokens !== undefined) {
       // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
       const { owed } = known
       known.owed = 0
-      const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens + owed)
+      const { delay } = yield* take(limiter, `tokens/${key}`, perTokens, tokens + owed)
       millis = Math.max(millis, Duration.toMillis(delay))
     }
-    yield* pause(model, millis)
+    const giveBack = Effect.gen(function* () {
+      if (perRequests !== undefined) yield* take(limiter, `requests/${key}`, perRequests, -1)
+      if (perTokens !== undefined) yield* take(limiter, `tokens/${key}`, perTokens, -tokens)
+    })
+    yield* Effect.onExit(paused({ model, of }, limits, millis), (exit) =>
+      Exit.isFailure(exit) ? giveBack : Effect.void
+    )
+  })
+
+/** Waits for a time, and until no pause is set. */
+const paused = (
+  { model, of }: { readonly model: string; readonly of: string | undefined },
+  { known, maxWait }: Applied,
+  millis: number
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.gen(function* () {
+    yield* pause(model, millis, of)
     // A pause can be set or extended while others wait: the clock decides, not the order.
     for (;;) {
       const left = known.pausedUntil - (yield* Clock.currentTimeMillis)
       if (left <= 0) return
-      if (left > limits.maxWait) return yield* Effect.fail(tooLong(model, left, limits.maxWait))
-      yield* pause(model, left)
+      if (left > maxWait) return yield* Effect.fail(tooLong(model, left, maxWait))
+      yield* pause(model, left, of)
     }
   })
 
-const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
-  milliseconds <= 0
-    ? Effect.void
-    : Effect.withFiber((fiber) => {
-        const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-        fiber.getRef(RunHooks.RunHooks).onEvent({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
-        return Effect.sleep(milliseconds)
-      })
+const pause = (model: string, milliseconds: number, of?: string): Effect.Effect<void> =>
+  RunHooks.wait("rate limit", milliseconds, { model, of })
 
 /**
  * Records how much more or less the answer used than was taken for it; all of it after a failure without an answer.

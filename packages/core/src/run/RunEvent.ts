@@ -180,8 +180,11 @@ export const Progress = Schema.TaggedStruct("Progress", {
   /** What most of them wait for, and until when (milliseconds since 1970). Absent when none waits. */
   waitingFor: Schema.optionalKey(
     Schema.Struct({
-      reason: Schema.Literals(["rate limit", "retry"]),
+      /** `rate limit`, `retry`, or words of a layer. */
+      reason: Schema.String,
       model: Schema.String,
+      /** Whose limit it is, when it is not the provider's. */
+      of: Schema.optionalKey(Schema.String),
       failure: Schema.optionalKey(Schema.String),
       calls: Schema.Int,
       until: Schema.Finite

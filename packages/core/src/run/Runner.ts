@@ -222,16 +222,21 @@ export const events = <F>(
   flow: Flow.Flow<F>,
   options: RunOptions.RunOptions = {}
 ): Stream.Stream<RunEvent.RunEvent, RunFailed | StartError, Flow.Host> =>
-  Stream.callback<RunEvent.RunEvent, RunFailed | StartError, Flow.Host>(
-    (queue) => {
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const queue = yield* Queue.bounded<RunEvent.RunEvent, RunFailed | StartError | Cause.Done>(WINDOW)
       const observe: RunOptions.RunOptions["observe"] = (event) =>
         Effect.andThen(Queue.offer(queue, event), options.observe?.(event) ?? Effect.void)
-      return Effect.matchCauseEffect(run(flow, { ...options, observe }), {
-        onFailure: (cause) => Queue.failCause(queue, cause),
-        onSuccess: () => Queue.end(queue)
-      })
-    },
-    { bufferSize: WINDOW, strategy: "suspend" }
+      yield* Effect.forkScoped(
+        Effect.matchCauseEffect(run(flow, { ...options, observe }), {
+          onFailure: (cause) => Queue.failCause(queue, cause),
+          onSuccess: () => Queue.end(queue)
+        })
+      )
+      // Closed before the run is interrupted: its last events have no reader.
+      yield* Effect.addFinalizer(() => Queue.shutdown(queue))
+      return Stream.fromQueue(queue)
+    })
   )
 
 /** How many values may wait for a slow consumer. */

@@ -10,11 +10,14 @@ import type * as RunEvent from "./RunEvent.ts"
 /** The most characters of a failure in a display. */
 const MOST_FAILURE = 120
 
+/** The most characters of a layer's words in a display. */
+const MOST_WORDS = 60
+
 /** What most calls wait for, and the last of them. */
 const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
   const groups = new Map<string, Array<LayerEvent.LayerEvent>>()
   for (const wait of waits) {
-    const key = JSON.stringify([wait.reason, wait.model, wait.failure])
+    const key = JSON.stringify([wait.reason, wait.model, wait.of, wait.failure])
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [wait])
     else group.push(wait)
@@ -24,8 +27,9 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.P
   return most === undefined || first === undefined
     ? undefined
     : {
-        reason: first.reason,
+        reason: SafeText.line(first.reason, MOST_WORDS),
         model: first.model,
+        ...(first.of === undefined ? undefined : { of: SafeText.line(first.of, MOST_WORDS) }),
         ...(first.failure === undefined ? undefined : { failure: SafeText.line(first.failure, MOST_FAILURE) }),
         calls: most.length,
         until: Math.max(...most.map(({ until }) => until))

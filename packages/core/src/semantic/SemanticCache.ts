@@ -71,6 +71,8 @@ const PLACE = "\u0000varying\u0000"
 
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
   name: "SemanticCache",
+  // A step's own `reuse` is part of its identity.
+  answers: false,
   annotations: Context.make(LayerAnnotations.ReusesMeaning, true).pipe(
     Context.add(LayerAnnotations.Namespace, namespace),
     Context.add(LayerAnnotations.Order, {

@@ -288,9 +288,15 @@ export const observationsOf = (trials: ReadonlyArray<Trials.CascadeTrial>, prici
     )
   )
 
-/** Prices, including those of a flow. */
-export const pricingOf = (flow: Flow.Any) =>
-  Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
+/** Prices, including those of a flow and of its providers. */
+export const pricingOf = Effect.fnUntraced(function* (flow: Flow.Any) {
+  const pricing = yield* Pricing.override(yield* Pricing.Pricing, flow.prices)
+  yield* Effect.scoped(FlowContext.services(flow, { isPlan: true })).pipe(
+    Effect.provideService(Pricing.Pricing, pricing),
+    Effect.ignore
+  )
+  return pricing
+})
 
 /** Labels count when every row of the sample has one. */
 const standardOf = (trials: ReadonlyArray<Trials.CascadeTrial>): Routing.Certificate["standard"] =>
