@@ -159,6 +159,22 @@ describe("Runner.events", () => {
   )
 })
 
+describe("a stream of events that is left", () => {
+  const failing = Flow.step("failing", { row: rows }, () => Effect.fail(new Error("no")))
+  const many = Flow.make("many", { outputs: [Sink.forEach("out", failing, () => Effect.void)] })
+  const sources = given(...Array.from({ length: 200 }, (_, n) => n))
+
+  it.live("ends its run, however many events it has not read", () =>
+    Effect.gen(function* () {
+      const events = Runner.events(many, { sources, errorsFile: false, rowEvents: true })
+      assert.strictEqual((yield* Stream.runCollect(Stream.take(events, 1))).length, 1)
+      const stuck = yield* Effect.forkChild(Stream.runForEach(events, () => Effect.never))
+      yield* Effect.sleep("50 millis")
+      yield* Fiber.interrupt(stuck)
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+})
+
 describe("runs at the same time in one process", () => {
   const questions = Source.fromIterable("questions", ["a", "b"])
   const answers = (model: TestModel.TestModel, limit: ReturnType<typeof Concurrency.layer>) => {
@@ -188,6 +204,38 @@ describe("runs at the same time in one process", () => {
       yield* TestClock.adjust("5 minutes")
       yield* Fiber.join(fiber)
       assert.strictEqual(model.calls().length, 4)
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.live("take no turn of a rate limit when they are interrupted while they wait", () =>
+    Effect.gen(function* () {
+      const model = TestModel.make(() => "yes")
+      const flow = answers(model, RateLimit.layer({ requestsPerMinute: 600 }))
+      const many = Source.fromIterable(
+        "questions",
+        Array.from({ length: 900 }, (_, n) => `q${n}`)
+      )
+      const crowd = Flow.make("crowd", {
+        outputs: [
+          Sink.forEach(
+            "out",
+            Flow.step("answer", { question: many }, ({ question }) =>
+              Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text)
+            ),
+            () => Effect.void
+          )
+        ],
+        concurrency: 900,
+        stack: Stack.make(RateLimit.layer({ requestsPerMinute: 600 }), model.layer)
+      })
+      const fiber = yield* Effect.forkChild(Runner.run(crowd))
+      yield* until(() => model.calls().length >= 600)
+      yield* Fiber.interrupt(fiber)
+      const before = model.calls().length
+      // The turns of those that waited would take half a minute.
+      const summary = yield* Effect.timeout(Runner.run(flow), "10 seconds")
+      assert.strictEqual(summary.status, "done")
+      assert.strictEqual(model.calls().length, before + 2)
     }).pipe(Effect.provide(Host.layerMemory))
   )
 

@@ -1,6 +1,7 @@
 /** Providers made with the kit, for an API that does not exist. The server's own counts have the expected values. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Failure,
   Flow,
   ModelClient,
   ModelFailure,
@@ -14,9 +15,13 @@ import {
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi } from "@pipe/plugins"
-import { type Connection, Operation, Provider, type Tokens } from "@pipe/plugins/provider"
-import { Clock, Effect, Fiber, Schema } from "effect"
+import { Connection, Operation, Provider, type Tokens } from "@pipe/plugins/provider"
+import { Clock, Effect, Fiber, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { createServer } from "node:http"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Wire from "./Wire.ts"
 
 const Answer = Schema.Struct({
@@ -168,9 +173,7 @@ describe("completions", () => {
         {
           billsFailures: false,
           failure: ({ body, status }) =>
-            status === 418
-              ? new AiError.RateLimitError({ metadata: { description: `teapot: ${JSON.stringify(body)}` } })
-              : undefined
+            status === 418 ? Failure.rate(`teapot: ${JSON.stringify(body)}`, { after: "7 seconds" }) : undefined
         }
       )
       const first = yield* Wire.ask(provider, Wire.question("tree"))
@@ -323,6 +326,148 @@ describe("tokens that expire", () => {
   )
 })
 
+it.live("a token that does not come fails the call in time, and nothing is billed", () =>
+  Effect.gen(function* () {
+    const server = yield* Wire.serve(() => whole("Baum"))
+    const { error, sums } = yield* Wire.over(
+      layer({ baseUrl: server.url, token: Effect.never, timeout: "50 millis" }),
+      ModelClient.send(Wire.question("tree"))
+    )
+    assert.match(ModelFailure.message(error!), /the token was not fetched within 50ms/)
+    assert.strictEqual(sums.spent, Money.zero)
+    assert.deepStrictEqual(server.seen, [])
+  }).pipe(Effect.scoped)
+)
+
+describe("an author's functions", () => {
+  const odd = (more: Partial<Operation.CompletionSpec<typeof Answer.Type>>) =>
+    Operation.completion({
+      path: "/answer",
+      accepts: ["maxTokens"],
+      body: (request) => ({ prompt: ModelRequest.text(request) }),
+      answer: Answer,
+      read: ({ text, tokens }) => ({ text, usage: { input: tokens.in, output: tokens.out } }),
+      ...more
+    })
+  const boom = (): never => {
+    throw new Error("boom")
+  }
+  const unsent: ReadonlyArray<readonly [string, Operation.CompletionOperation]> = [
+    ["the body", odd({ body: boom })],
+    ["the path", odd({ path: boom })],
+    ["a body that is not JSON", odd({ body: () => ({ n: 1n }) })]
+  ]
+  for (const [what, completion] of unsent) {
+    it.live(`that fail before a call cost nothing: ${what}`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve(() => whole("Baum"))
+        const { error, sums } = yield* Wire.ask(layer({ baseUrl: server.url }, { completion }), Wire.question("tree"))
+        assert.strictEqual(ModelFailure.kind(error!), "final")
+        assert.strictEqual(sums.spent, Money.zero)
+        assert.deepStrictEqual(server.seen, [])
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  const broken: ReadonlyArray<readonly [string, Partial<Provider.Definition>, Wire.Reply]> = [
+    ["read", { completion: odd({ read: boom }) }, whole("Baum")],
+    ["read, with nothing", { completion: odd({ read: () => null as never }) }, whole("Baum")],
+    ["failure", { failure: boom }, { status: 400, body: { error: "no" } }]
+  ]
+  for (const [what, more, reply] of broken) {
+    it.live(`that throw fail the call: ${what}`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve(() => reply)
+        const { error } = yield* Wire.ask(layer({ baseUrl: server.url }, more), Wire.question("tree"))
+        assert.isTrue(AiError.isAiError(error))
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("that throw in the middle of a stream leave the rest to come", () =>
+    Effect.gen(function* () {
+      const body = 'data: {"piece":"Baum","tokens":{"in":3,"out":2}}\n\ndata: {"stop":"end"}\n\n'
+      const server = yield* Wire.serve(() => ({ body, headers: { "content-type": "text/event-stream" } }))
+      const completion = odd({
+        stream: {
+          fields: { stream: true },
+          add: ({ text = "", ...rest }, { piece = "", ...event }) => ({ ...rest, ...event, text: `${text}${piece}` }),
+          isWhole: (answer) => (answer["stop"] as string).startsWith("end")
+        }
+      })
+      const provider = layer({ baseUrl: server.url, stream: true, timeout: "5 seconds" }, { completion })
+      const { value } = yield* Wire.ask(provider, Wire.question("tree"))
+      assert.strictEqual(ModelResponse.text(value!), "Baum")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("send the options of the provider, and refuse what they cannot send", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const provider = layer({ baseUrl: server.url })
+      yield* Wire.ask(provider, Wire.question("tree", { providerOptions: { stratus: { tone: "kind" } } }))
+      assert.strictEqual(JSON.parse(server.seen[0]!.body).tone, "kind")
+      const sized = yield* Wire.over(
+        provider,
+        ModelClient.send(ModelRequest.embedding({ inputs: ["a"], dimensions: 8 }))
+      )
+      assert.match(ModelFailure.message(sized.error!), /stratus does not support dimensions/)
+      assert.strictEqual(server.seen.length, 1)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("calls beside those for answers", () => {
+  const Any = Schema.Struct({ id: Schema.String })
+  const connected = (baseUrl: string, options: Connection.Options = {}) =>
+    Connection.make(
+      { module: "Stratus", baseUrl: "https://api.stratus.example", environment: { apiKey: "NONE", baseUrl: "NONE" } },
+      { baseUrl, timeout: "200 millis", ...options }
+    )
+  const large = () => {
+    const file = join(mkdtempSync(join(tmpdir(), "pipe-upload-")), "large.jsonl")
+    writeFileSync(file, "x".repeat(6_000_000))
+    return file
+  }
+
+  it.live("send a form with a file, and survive a connection that breaks in the middle of it", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => ({ body: { id: "f" } }))
+      const { http } = yield* connected(server.url, { timeout: "5 seconds" })
+      const upload = { file: large(), form: { field: "file", name: "a.jsonl", fields: { purpose: "batch" } } }
+      assert.deepStrictEqual(yield* http.upload(Any, "POST", "/files", upload), { id: "f" })
+      assert.match(server.seen[0]!.headers["content-type"] ?? "", /^multipart\/form-data; boundary=/)
+      assert.match(server.seen[0]!.body, /name="purpose"\r\n\r\nbatch\r\n[^]*filename="a\.jsonl"[^]*x{1000}/)
+
+      const breaking = createServer((request) => void request.once("data", () => request.socket.destroy()))
+      yield* Effect.callback<void>((resume) => void breaking.listen(0, "127.0.0.1", () => resume(Effect.void)))
+      const address = breaking.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      const cut = yield* connected(`http://127.0.0.1:${port}`, { timeout: "5 seconds" })
+      const error = yield* Effect.flip(cut.http.upload(Any, "POST", "/files", upload))
+      assert.strictEqual(ModelFailure.kind(error), "transient")
+      breaking.close()
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("end in time, whatever of an answer stays away, and name a file that is missing", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => ({ stall: true }))
+      const { http } = yield* connected(server.url)
+      for (const call of [
+        http.json(Any, "GET", "/jobs"),
+        http.call("POST", "/jobs"),
+        Stream.runDrain(http.lines("/results"))
+      ]) {
+        const error = yield* Effect.flip(call)
+        assert.strictEqual(ModelFailure.kind(error), "transient")
+      }
+      const missing = yield* Effect.flip(http.upload(Any, "PUT", "/files", { file: "no/such/file" }))
+      assert.match(ModelFailure.message(missing), /no\/such\/file cannot be read/)
+    }).pipe(Effect.scoped)
+  )
+})
+
 const flowOf = (provider: ReturnType<typeof layer>, prices: Flow.Any["prices"] = {}) => {
   const word = Source.fromIterable("words", ["tree", "bee", "sea"])
   const german = Flow.step("german", { word }, ({ word }) =>
@@ -379,10 +524,63 @@ describe("a declaration", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
   )
 
+  it.live("of prices is that of its run, whatever others declare at the same time", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const at = (input: number) =>
+        flowOf(layer({ baseUrl: server.url }, { prices: { "stratus-1": { input, output: 0 } } }))
+      const [low, high] = yield* Effect.all([Runner.run(at(1)), Runner.run(at(100), { cache: false })], {
+        concurrency: 2
+      })
+      assert.deepStrictEqual([Money.toUsd(low.cost), Money.toUsd(high.cost)], ["0.000009", "0.0009"])
+      const undeclared = yield* Runner.run(flowOf(layer({ baseUrl: server.url })), { cache: false })
+      assert.strictEqual(undeclared.unpriced, 3)
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.live("counts with its path, its headers, its stream and the author's own options, and keeps none of them", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => whole("Baum"))
+      const spec = {
+        path: "/answer",
+        accepts: [],
+        body: (request: ModelRequest.Completion) => ({ prompt: ModelRequest.text(request) }),
+        answer: Answer,
+        read: ({ text, tokens }: typeof Answer.Type) => ({ text, usage: { input: tokens.in, output: tokens.out } })
+      }
+      const own = (more: object, definition: Partial<Provider.Definition> = {}) =>
+        Provider.layer(
+          {
+            name: "stratus",
+            baseUrl: "https://api.stratus.example",
+            completion: Operation.completion(spec),
+            ...definition
+          },
+          { model: "stratus-1", baseUrl: server.url, ...more }
+        )
+      const attempts = (provider: ReturnType<typeof own>) =>
+        Effect.map(Runner.run(flowOf(provider)), ({ calls }) => calls.attempts)
+      assert.strictEqual(yield* attempts(own({})), 3)
+      assert.strictEqual(yield* attempts(own({})), 0)
+      const others = [
+        own({ tone: /kind/ }),
+        own({ clientSecret: "a-secret-option-9f3c" }),
+        own({}, { headers: { "stratus-version": "2" } }),
+        own({}, { completion: Operation.completion({ ...spec, path: "/v2/answer" }) })
+      ]
+      for (const other of others) assert.strictEqual(yield* attempts(other), 3)
+      assert.strictEqual(yield* attempts(own({})), 0)
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
   it("names an option that does not exist", () => {
     assert.throws(
       () => Provider.layer({ ...definition, completion: undefined }, { stream: true }),
       /has no option stream/
+    )
+    assert.throws(
+      () => Provider.layer(definition, { timout: 5 } as Connection.Options),
+      /has no option timout.*timeout/
     )
     assert.throws(() => layer({ timeout: "soon" as never }), /timeout is "soon"; expected a duration/)
   })

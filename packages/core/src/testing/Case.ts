@@ -19,6 +19,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 
 /** A test of a contract. */
@@ -28,8 +29,8 @@ export interface Case {
   readonly run: () => Promise<void>
 }
 
-/** A test from an effect. Its scope ends with it. */
+/** A test from an effect. Its scope ends with it, and its logs are silent: what does not hold is in its error. */
 export const make = <E>(name: string, effect: Effect.Effect<unknown, E, Scope.Scope>): Case => ({
   name,
-  run: () => Effect.runPromise(Effect.asVoid(Effect.scoped(effect)))
+  run: () => Effect.runPromise(Effect.asVoid(Effect.scoped(effect)).pipe(Effect.provide(Logger.layer([]))))
 })

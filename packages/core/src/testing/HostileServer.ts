@@ -23,6 +23,8 @@ export interface Running {
   readonly url: string
   /** Requests so far. */
   readonly requests: () => number
+  /** The body of the last request. */
+  readonly body: () => string
   /** Ends when a client has ended its connection before the answer. */
   readonly left: Promise<void>
 }
@@ -33,6 +35,7 @@ export const start = (conduct: Conduct): Effect.Effect<Running, never, Scope.Sco
     Effect.acquireRelease(
       Effect.promise(async () => {
         let requests = 0
+        let body = ""
         let leave = () => {}
         const left = new Promise<void>((resolve) => (leave = resolve))
         const server = createServer((request, response) => {
@@ -41,7 +44,9 @@ export const start = (conduct: Conduct): Effect.Effect<Running, never, Scope.Sco
             if (!response.writableFinished) leave()
           })
           // A request is read as a whole, as a provider reads it.
-          request.resume()
+          body = ""
+          request.setEncoding("utf8")
+          request.on("data", (chunk: string) => (body += chunk))
           request.on("end", () => {
             if (conduct === "hang") return
             if (conduct === "drop") return void response.destroy()
@@ -54,7 +59,7 @@ export const start = (conduct: Conduct): Effect.Effect<Running, never, Scope.Sco
           })
         })
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-        return { server, left, requests: () => requests }
+        return { server, left, requests: () => requests, body: () => body }
       }),
       ({ server }) =>
         Effect.sync(() => {
@@ -62,9 +67,10 @@ export const start = (conduct: Conduct): Effect.Effect<Running, never, Scope.Sco
           server.closeAllConnections()
         })
     ),
-    ({ left, requests, server }) => ({
+    ({ body, left, requests, server }) => ({
       url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       left,
+      body,
       requests
     })
   )

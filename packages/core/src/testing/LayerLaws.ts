@@ -14,7 +14,7 @@
  *
  * const cases = LayerLaws.cases({ layers: [polite], host: NodeHost.layerMemory })
  * for (const { run } of cases) await run()
- * cases.length // => 8
+ * cases.length // => 9
  * ```
  *
  * @since 0.1.0
@@ -29,6 +29,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Stack from "../client/Stack.ts"
 import * as Flow from "../flow/Flow.ts"
+import type * as Node from "../flow/Node.ts"
 import * as Sink from "../flow/Sink.ts"
 import * as Source from "../flow/Source.ts"
 import * as Usage from "../model/Usage.ts"
@@ -54,6 +55,8 @@ export interface Options<E> {
    * then has at least as many calls as the run. Default: `true`.
    */
   readonly isPlanned?: boolean
+  /** Whether the layer may answer when the provider fails, by words of its own. Default: `false`. */
+  readonly answersAlone?: boolean
 }
 
 const ROWS = ["a tree", "two bees", "a tree", "the sea", "a stone", "two bees", "a house", "the sky", "a tree", "rain"]
@@ -63,16 +66,21 @@ const CONCURRENCY = 4
 
 const BATCH = { polling: { first: "5 millis", most: "10 millis" } } as const
 
+/** What is tested, and the source of its rows. It is made where `cases` is called: the layer's code is looked for there. */
+interface Tested<E> extends Options<E> {
+  readonly source: Node.Node<string>
+}
+
 /** A flow of one step over the rows, and what came out. */
-const scenario = <E>(options: Options<E>, more: { readonly onCall?: (count: number) => void } = {}) => {
+const scenario = <E>(options: Tested<E>, more: { readonly onCall?: (count: number) => void } = {}) => {
   const { answer = ({ prompt }) => `on ${prompt}`, layers } = options
   const answers = new Map<string, Array<string>>()
   const model = TestModel.make((call) => {
     more.onCall?.(model.calls().length)
     return answer(call)
   })
-  const flow = (rows: ReadonlyArray<string>, version = "1") => {
-    const row = Source.fromIterable("rows", rows)
+  const flow = (version = "1") => {
+    const row = options.source
     const reply = Flow.step(
       "reply",
       { row },
@@ -134,28 +142,28 @@ const run = (flow: Flow.Any, options: Runner.Options = {}) => Runner.run(flow, {
 
 /** A law, as a test in a store of its own. */
 const lawOf =
-  <E>({ host }: Options<E>) =>
+  <E>({ host }: Tested<E>) =>
   <E2>(name: string, effect: Effect.Effect<unknown, E2, Flow.Host>): Case.Case =>
     Case.make(name, Effect.provide(effect, Layer.fresh(host)))
 
 const rowsOf = <E>({ rows = ROWS }: Options<E>): ReadonlyArray<string> => rows
 
 const isAsPlanned = <E>({ isPlanned = true }: Options<E>, plan: number, sent: number): void => {
-  if (isPlanned) strictEqual(sent, plan, "the run sends another number of calls than its plan says")
+  if (isPlanned) strictEqual(sent, plan, `the run sends ${sent} calls, and its plan says ${plan}`)
   else ok(sent <= plan, `the run sends ${sent} calls, and its plan says ${plan}`)
 }
 
 /** Plans, runs and results. */
-const ofPlans = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+const ofPlans = <E>(options: Tested<E>): ReadonlyArray<Case.Case> => {
   const [law, rows] = [lawOf(options), rowsOf(options)]
   return [
     law(
       "a run sends what its plan says, and every call is in the ledger",
       Effect.gen(function* () {
         const { answers, flow, prompts } = scenario(options)
-        const plan = yield* planned(flow(rows))
+        const plan = yield* planned(flow())
         deepStrictEqual(prompts(), [], "a plan sends calls")
-        const summary = yield* run(flow(rows))
+        const summary = yield* run(flow())
         const sent = prompts()
         isAsPlanned(options, plan, sent.length)
         isRecorded(summary, sent.length)
@@ -166,24 +174,24 @@ const ofPlans = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
       "an unchanged run sends nothing and gives the same answers; so says its plan",
       Effect.gen(function* () {
         const { answers, flow, prompts } = scenario(options)
-        yield* run(flow(rows))
+        yield* run(flow())
         const before = answers()
         prompts()
-        strictEqual(yield* planned(flow(rows)), 0, "the plan of an unchanged run has calls")
-        const summary = yield* run(flow(rows))
+        strictEqual(yield* planned(flow()), 0, "the plan of an unchanged run has calls")
+        const summary = yield* run(flow())
         deepStrictEqual(prompts(), [], "an unchanged run sends calls")
         isRecorded(summary, 0)
-        deepStrictEqual(answers(), before)
+        deepStrictEqual(answers(), before, "an unchanged run gives other answers")
       })
     ),
     law(
       "a run after an edit of the step sends what its plan says",
       Effect.gen(function* () {
         const { flow, prompts } = scenario(options)
-        yield* run(flow(rows))
+        yield* run(flow())
         prompts()
-        const plan = yield* planned(flow(rows, "2"))
-        const summary = yield* run(flow(rows, "2"))
+        const plan = yield* planned(flow("2"))
+        const summary = yield* run(flow("2"))
         const sent = prompts()
         isAsPlanned(options, plan, sent.length)
         isRecorded(summary, sent.length)
@@ -193,36 +201,36 @@ const ofPlans = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
 }
 
 /** The answers of rows. */
-const ofAnswers = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+const ofAnswers = <E>(options: Tested<E>): ReadonlyArray<Case.Case> => {
   const [law, rows] = [lawOf(options), rowsOf(options)]
   return [
     law(
       "answers do not depend on the order of the rows",
       Effect.gen(function* () {
         const forward = scenario(options)
-        yield* Effect.provide(run(forward.flow(rows)), Layer.fresh(options.host))
+        yield* Effect.provide(run(forward.flow()), Layer.fresh(options.host))
         const backward = scenario(options)
-        yield* run(backward.flow(rows.toReversed()))
-        deepStrictEqual(sets(backward.answers()), sets(forward.answers()))
+        yield* run(backward.flow(), { sources: [Source.given(options.source, rows.toReversed())] })
+        sameAnswers(backward.answers(), forward.answers(), "in another order of the rows")
       })
     ),
     law(
       "a run in batches gives the same answers, at the price of batches",
       Effect.gen(function* () {
         const single = scenario(options)
-        yield* Effect.provide(run(single.flow(rows)), Layer.fresh(options.host))
+        yield* Effect.provide(run(single.flow()), Layer.fresh(options.host))
         const expected = single.answers()
         const batched = scenario(options)
-        const summary = yield* run(batched.flow(rows), { batch: BATCH })
-        deepStrictEqual(sets(batched.answers()), sets(expected))
+        const summary = yield* run(batched.flow(), { batch: BATCH })
+        sameAnswers(batched.answers(), expected, "in batches")
         isRecorded(summary, batched.prompts().length, 2n)
       })
     )
   ]
 }
 
-/** Runs that end early, and rows that fail. */
-const ofEndings = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+/** Runs that end early. */
+const ofEndings = <E>(options: Tested<E>): ReadonlyArray<Case.Case> => {
   const [law, rows] = [lawOf(options), rowsOf(options)]
   return [
     law(
@@ -230,46 +238,22 @@ const ofEndings = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
       Effect.gen(function* () {
         const whole = scenario(options)
         // In a store of its own, whose results the others do not find.
-        yield* Effect.provide(run(whole.flow(rows)), Layer.fresh(options.host))
+        yield* Effect.provide(run(whole.flow()), Layer.fresh(options.host))
         const [calls, answers] = [whole.prompts(), whole.answers()]
         const reached = Deferred.makeUnsafe<void>()
         const half = Math.max(1, Math.ceil(calls.length / 2))
         const cut = scenario(options, {
           onCall: (count) => void (count === half && Deferred.doneUnsafe(reached, Effect.void))
         })
-        const fiber = yield* Effect.forkChild(run(cut.flow(rows)))
+        const fiber = yield* Effect.forkChild(run(cut.flow()))
         yield* Effect.raceFirst(Deferred.await(reached), Fiber.await(fiber))
         yield* Fiber.interrupt(fiber)
         cut.answers()
-        yield* run(cut.flow(rows))
+        yield* run(cut.flow())
         const sent = cut.prompts().length
         const most = calls.length + CONCURRENCY * Math.ceil(calls.length / rows.length)
         ok(sent >= calls.length && sent <= most, `the two runs send ${sent} calls, and a whole one ${calls.length}`)
-        deepStrictEqual(sets(cut.answers()), sets(answers))
-      })
-    ),
-    law(
-      "a failure of the provider fails its row, with its words, and no other",
-      Effect.gen(function* () {
-        const bad = rows[rows.length - 1]!
-        const reason = new AiError.ContentPolicyError({ description: "the provider refuses the text" })
-        const answer = options.answer ?? (({ prompt }) => `on ${prompt}`)
-        const { answers, flow } = scenario({
-          ...options,
-          answer: (call) => (call.prompt.includes(bad) ? TestModel.failure(reason) : answer(call))
-        })
-        const failed: Array<string> = []
-        yield* run(flow(rows), {
-          observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failed.push(event.message)))
-        })
-        const isBad = (row: string) => row === bad
-        ok(
-          failed.every((message) => message.includes("the provider refuses the text")),
-          `the words of the failure are lost: ${failed[0]}`
-        )
-        // A layer may answer without the provider.
-        strictEqual(failed.length + Object.values(answers()).flat().length, rows.length)
-        ok(failed.length <= rows.filter(isBad).length, "rows fail with another row")
+        sameAnswers(cut.answers(), answers, "after a run that was cut")
       })
     ),
     law(
@@ -288,9 +272,13 @@ const ofEndings = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
               Effect.onInterrupt(() => Effect.sync(() => inProgress--))
             )
         })
-        const fiber = yield* Effect.forkChild(run(flow(rows)))
+        const fiber = yield* Effect.forkChild(run(flow()))
         yield* Effect.raceFirst(Deferred.await(started), Fiber.await(fiber))
-        yield* Fiber.interrupt(fiber)
+        const ending = yield* Effect.forkDetach(Fiber.interrupt(fiber))
+        yield* Effect.timeoutOrElse(Fiber.await(ending), {
+          duration: "10 seconds",
+          orElse: () => Effect.die(new Error("the run does not end when it is interrupted"))
+        })
         // A fiber of the layer may end a moment later.
         for (let time = 0; inProgress > 0 && time < 100; time++) yield* Effect.sleep(5)
         strictEqual(inProgress, 0, "calls continue after the run has ended")
@@ -299,13 +287,74 @@ const ofEndings = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
   ]
 }
 
+/** Rows that fail. */
+const ofFailures = <E>(options: Tested<E>): ReadonlyArray<Case.Case> => {
+  const [law, rows] = [lawOf(options), rowsOf(options)]
+  return [
+    law(
+      "a failure of the provider fails its row, with its words, and no other",
+      Effect.gen(function* () {
+        const bad = rows[rows.length - 1]!
+        const reason = new AiError.ContentPolicyError({ description: "the provider refuses the text" })
+        const answer = options.answer ?? (({ prompt }) => `on ${prompt}`)
+        const { answers, flow } = scenario({
+          ...options,
+          answer: (call) => (call.prompt.includes(bad) ? TestModel.failure(reason) : answer(call))
+        })
+        const failed: Array<string> = []
+        yield* run(flow(), {
+          observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failed.push(event.message)))
+        })
+        const isBad = (row: string) => row === bad
+        ok(
+          failed.every((message) => message.includes("the provider refuses the text")),
+          `the words of the failure are lost: ${failed[0]}`
+        )
+        // A layer may answer without the provider.
+        strictEqual(failed.length + Object.values(answers()).flat().length, rows.length)
+        ok(failed.length <= rows.filter(isBad).length, "rows fail with another row")
+      })
+    ),
+    law(
+      "rows fail when the provider answers none of them",
+      Effect.gen(function* () {
+        const reason = new AiError.ContentPolicyError({ description: "the provider refuses the text" })
+        const { answers, flow } = scenario({ ...options, answer: () => TestModel.failure(reason) })
+        const failed: Array<string> = []
+        yield* run(flow(), {
+          observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failed.push(event.message)))
+        })
+        if (options.answersAlone === true) return
+        deepStrictEqual(
+          answers(),
+          {},
+          "rows have answers although the provider fails: set `answersAlone` if they are meant"
+        )
+        strictEqual(failed.length, rows.length, "rows are missing: they neither failed nor have an answer")
+      })
+    )
+  ]
+}
+
 /** The laws, as tests. */
-export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => [
-  ...ofPlans(options),
-  ...ofAnswers(options),
-  ...ofEndings(options)
-]
+export const cases = <E>(options: Options<E>): ReadonlyArray<Case.Case> => {
+  const tested = { ...options, source: Source.fromIterable("rows", rowsOf(options)) }
+  return [...ofPlans(tested), ...ofAnswers(tested), ...ofEndings(tested), ...ofFailures(tested)]
+}
+
+type Answers = { readonly [row: string]: ReadonlyArray<string> }
 
 /** The distinct answers of each row. */
-const sets = (answers: { readonly [row: string]: ReadonlyArray<string> }) =>
+const sets = (answers: Answers) =>
   Object.fromEntries(Object.entries(answers).map(([row, all]) => [row, [...new Set(all)].toSorted()]))
+
+const sameAnswers = (answers: Answers, expected: Answers, when: string): void => {
+  const [found, truth] = [sets(answers), sets(expected)]
+  for (const row of Object.keys(truth)) {
+    deepStrictEqual(
+      found[row],
+      truth[row],
+      `${JSON.stringify(row)} has another answer ${when}: ${JSON.stringify(found[row])} and not ${JSON.stringify(truth[row])}`
+    )
+  }
+}

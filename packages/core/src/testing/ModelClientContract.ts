@@ -16,7 +16,7 @@
  *   host: NodeHost.layerMemory
  * })
  * for (const { run } of cases) await run()
- * cases.length // => 9
+ * cases.length // => 10
  * ```
  *
  * @since 0.1.0
@@ -90,6 +90,57 @@ const REFUSALS: ReadonlyArray<readonly [status: number, kind: ModelFailure.Kind]
   [503, "transient"]
 ]
 
+/** Parts of a request that are seen in the body of the call, or refused. */
+const PARTS: ReadonlyArray<readonly [what: string, sentinel: string, fields: Partial<ModelRequest.Completion>]> = [
+  ["the system message", "sentinel-system", { messages: [{ role: "system", content: "sentinel-system" }] }],
+  [
+    "an earlier answer",
+    "sentinel-answer",
+    {
+      messages: [
+        { role: "user", content: "first" },
+        { role: "assistant", content: "sentinel-answer" },
+        { role: "user", content: "second" }
+      ]
+    }
+  ],
+  ["maxTokens", "7321", { settings: { maxTokens: 7_321 } }],
+  ["temperature", "0.7321", { settings: { temperature: 0.7321 } }],
+  ["topP", "0.7321", { settings: { topP: 0.7321 } }],
+  ["stop", "sentinel-stop", { settings: { stop: ["sentinel-stop"] } }],
+  ["seed", "7321", { settings: { seed: 7_321 } }],
+  ["presencePenalty", "0.7321", { settings: { presencePenalty: 0.7321 } }],
+  ["frequencyPenalty", "0.7321", { settings: { frequencyPenalty: 0.7321 } }],
+  [
+    "a tool",
+    "sentinel_tool",
+    {
+      tools: [
+        {
+          name: "sentinel_tool",
+          parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
+        }
+      ]
+    }
+  ],
+  [
+    "the schema of the answer",
+    "sentinel_field",
+    {
+      responseFormat: {
+        type: "json",
+        name: "answer",
+        schema: {
+          type: "object",
+          properties: { sentinel_field: { type: "string" } },
+          required: ["sentinel_field"],
+          additionalProperties: false
+        }
+      }
+    }
+  ]
+]
+
 /** What the cases share. */
 const kit = <E, E2>({ host, prompt = "Say hello.", provider }: Options<E, E2>) => {
   const request = ModelRequest.completion({ messages: [{ role: "user", content: prompt }] })
@@ -116,16 +167,23 @@ const kit = <E, E2>({ host, prompt = "Say hello.", provider }: Options<E, E2>) =
       return result.failure
     })
 
-  /** A hostile server, and how a call to it fails. */
+  /** A hostile server, and how a call to it fails. A call is one request: retries are those of `Retry`. */
   const meet = (conduct: HostileServer.Conduct, what: string) =>
     Effect.scoped(
-      Effect.flatMap(HostileServer.start(conduct), ({ url }) => failure({ baseUrl: url, apiKey: KEY }, what))
+      Effect.flatMap(HostileServer.start(conduct), ({ requests, url }) =>
+        Effect.tap(failure({ baseUrl: url, apiKey: KEY }, what), () =>
+          Effect.sync(() => strictEqual(requests(), 1, `${what} is sent ${requests()} times by one call`))
+        )
+      )
     )
 
   const flow = (endpoint: Endpoint) => {
     const question = Source.fromIterable("questions", [prompt])
-    const answer = Flow.step("answer", { question }, ({ question }) =>
-      Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text)
+    const answer = Flow.step(
+      "answer",
+      { question },
+      ({ question }) => Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text),
+      { by: "contract" }
     )
     const made = Flow.make("contract", {
       outputs: [Sink.forEach("out", answer, () => Effect.void)],
@@ -134,7 +192,18 @@ const kit = <E, E2>({ host, prompt = "Say hello.", provider }: Options<E, E2>) =
     return { answer, flow: made }
   }
 
-  return { law, ask, failure, meet, flow }
+  /** The body of a call with other fields; `undefined` when it was refused before it was sent. */
+  const bodyWith = (fields: Partial<ModelRequest.Completion>) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { body, requests, url } = yield* HostileServer.start({ status: 400, body: "{}" })
+        const call = ModelClient.send({ ...request, ...fields })
+        yield* Effect.exit(Effect.provide(call, Layer.fresh(provider({ baseUrl: url, apiKey: KEY }))))
+        return requests() === 0 ? undefined : body()
+      })
+    )
+
+  return { law, ask, failure, meet, flow, bodyWith }
 }
 
 type Kit = ReturnType<typeof kit>
@@ -181,7 +250,15 @@ const ofAnswers = <E, E2>({ ask, flow, law }: Kit, { server }: Options<E, E2>): 
 ]
 
 /** With servers that do not answer. */
-const ofFailures = ({ ask, failure, law, meet }: Kit): ReadonlyArray<Case.Case> => [
+const ofFailures = ({ ask, bodyWith, failure, law, meet }: Kit): ReadonlyArray<Case.Case> => [
+  law(
+    "leaves nothing of a request out: it is in the body, or the call is refused",
+    Effect.forEach(PARTS, ([what, sentinel, fields]) =>
+      Effect.map(bodyWith(fields), (body) =>
+        ok(body === undefined || body.includes(sentinel), `${what} is left out of the body, and the call is sent`)
+      )
+    )
+  ),
   law(
     "fails by the kind of a refusal",
     Effect.forEach(REFUSALS, ([status, kind]) =>

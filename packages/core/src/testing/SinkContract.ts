@@ -49,7 +49,7 @@ import * as Case from "./Case.ts"
 export interface Options<A, E, E2> {
   /** Makes the output of some rows. Each case makes one, for the same place. */
   readonly sink: (rows: Node.Node<A>) => Sink.Sink<E, Flow.Host>
-  /** Three rows or more. */
+  /** Some rows. They are repeated where many are needed. */
   readonly rows: ReadonlyArray<A>
   /** What is in its place after a run. */
   readonly written: Effect.Effect<ReadonlyArray<unknown>, E2, Flow.Host>
@@ -62,15 +62,26 @@ export interface Options<A, E, E2> {
 /** Rows in many groups of writes. */
 const MANY = 1_000
 
+/** Rows before a run is cut: some are written by then. */
+const BEFORE_CUT = 100
+
+/** The rows again and again, up to a number of them. */
+const repeated = <A>(rows: ReadonlyArray<A>, count: number): ReadonlyArray<A> =>
+  Array.from({ length: count }, (_, at) => rows[at % rows.length]!)
+
+/** A flow of the rows. At the gate, if any, it waits: the rows before it are done. */
 const flowOf = <A, E, E2>({ sink }: Options<A, E, E2>, rows: ReadonlyArray<A>, gate?: Effect.Effect<void>) => {
-  const row = Source.fromIterable("rows", rows)
-  let index = 0
-  const passed = Flow.map("passed", { row }, ({ row }) => row)
-  const gated =
+  const row = Source.fromIterable(
+    "rows",
+    rows.map((value, index) => ({ value, index }))
+  )
+  const passed =
     gate === undefined
-      ? passed
-      : Flow.step("passed", { row }, ({ row }) => Effect.as(index++ === 2 ? gate : Effect.void, row), { by: "gate" })
-  return Flow.make("contract", { outputs: [sink(gated)], concurrency: 1 })
+      ? Flow.map("passed", { row }, ({ row }) => row.value)
+      : Flow.step("passed", { row }, ({ row }) => Effect.as(row.index === BEFORE_CUT ? gate : Effect.void, row.value), {
+          by: "gate"
+        })
+  return Flow.make("contract", { outputs: [sink(passed)] })
 }
 
 /** The contract, as tests. They share the place of the output: run them in their order, one at a time. */
@@ -78,48 +89,38 @@ export const cases = <A, E, E2>(options: Options<A, E, E2>): ReadonlyArray<Case.
   const { expected = options.rows, rows, written } = options
   const law = <E3>(name: string, effect: Effect.Effect<unknown, E3, Flow.Host>) =>
     Case.make(name, Effect.provide(effect, Layer.fresh(options.host)))
-  const write = (some: ReadonlyArray<A>) => Runner.run(flowOf(options, some), { errorsFile: false, overwrite: true })
+  const run = (some: ReadonlyArray<A>, gate?: Effect.Effect<void>) =>
+    Runner.run(flowOf(options, some, gate), { errorsFile: false, overwrite: true })
+  /** All of the rows, repeated, are there. */
+  const has = (count: number, when: string) =>
+    Effect.map(written, (all) => {
+      strictEqual(all.length, count, `${all.length} rows are written ${when}, and ${count} are expected`)
+      deepStrictEqual(all, repeated(expected, count), `the rows are others, or in another order, ${when}`)
+    })
   return [
-    law(
-      "has each row once, in the order of the source",
-      Effect.gen(function* () {
-        yield* write(rows)
-        deepStrictEqual(yield* written, expected)
-      })
-    ),
+    law("has each row once, in the order of the source", Effect.andThen(run(rows), has(rows.length, "by a run"))),
     law(
       "has the same after an unchanged run",
-      Effect.gen(function* () {
-        yield* write(rows)
-        yield* write(rows)
-        deepStrictEqual(yield* written, expected)
-      })
+      Effect.andThen(Effect.andThen(run(rows), run(rows)), has(rows.length, "by a second run"))
     ),
     law(
-      "has every row of many",
-      Effect.gen(function* () {
-        const many = Array.from({ length: MANY }, (_, at) => rows[at % rows.length]!)
-        yield* write(many)
-        const all = yield* written
-        strictEqual(all.length, MANY)
-        deepStrictEqual(all.slice(0, rows.length), expected)
-      })
+      "has every row of many, which arrive several at a time",
+      Effect.andThen(run(repeated(rows, MANY)), has(MANY, "by a run of many"))
     ),
     law(
       "has each row once after a run that was cut",
       Effect.gen(function* () {
+        const many = repeated(rows, 2 * BEFORE_CUT)
         const reached = Deferred.makeUnsafe<void>()
         const gate = Effect.andThen(
           Effect.sync(() => Deferred.doneUnsafe(reached, Effect.void)),
           Effect.never
         )
-        const fiber = yield* Effect.forkChild(
-          Runner.run(flowOf(options, rows, gate), { errorsFile: false, overwrite: true })
-        )
+        const fiber = yield* Effect.forkChild(run(many, gate))
         yield* Effect.raceFirst(Deferred.await(reached), Fiber.await(fiber))
         yield* Fiber.interrupt(fiber)
-        yield* write(rows)
-        deepStrictEqual(yield* written, expected)
+        yield* run(many)
+        yield* has(2 * BEFORE_CUT, "after a run that was cut")
       })
     )
   ]

@@ -11,6 +11,7 @@ import { readFileSync } from "node:fs"
 import type * as BatchProvider from "../batch/BatchProvider.ts"
 import * as CallContext from "../client/CallContext.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as Failure from "../model/Failure.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 
 /** A request, with the call that it belongs to. */
@@ -48,7 +49,11 @@ export const make = (provider: string, answer: Answer): BatchProvider.BatchProvi
   const answered = (customId: string) =>
     Effect.suspend(() => {
       const { call, request } = lines.get(customId)!
-      return Effect.map(Effect.result(answer(request, call)), (result): BatchProvider.BatchOutcome =>
+      // An answer that throws fails its line, and no other.
+      const whole = Effect.catchDefect(answer(request, call), (defect) =>
+        Effect.fail(Failure.invalid(defect instanceof Error ? defect.message : String(defect), { module: "TestModel" }))
+      )
+      return Effect.map(Effect.result(whole), (result): BatchProvider.BatchOutcome =>
         result._tag === "Success"
           ? { _tag: "Answered", response: ModelResponse.inTier(result.success, "batch") }
           : { _tag: "Failed", error: result.failure }

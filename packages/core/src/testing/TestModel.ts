@@ -73,8 +73,22 @@ export interface TestModel {
 
 const Response: unique symbol = Symbol("@pipe/core/TestModel/Response")
 
+/** The fields of an answer that a test sets. */
+export interface Fields extends Partial<Omit<ModelResponse.CompletionResponse, "usage">> {
+  /** In place of `parts`. */
+  readonly text?: string
+  /** Tokens by class: those that are left out are 0. Default: estimated from the texts. */
+  readonly usage?: Partial<Usage.Usage>
+}
+
 /** An answer with fields of its own, such as `usage` (tokens), `finishReason` or `parts` with tool calls. */
-export const response = (fields: Partial<ModelResponse.CompletionResponse>): Answer => ({ [Response]: fields })
+export const response = ({ text, usage, ...fields }: Fields): Answer => ({
+  [Response]: {
+    ...(text === undefined ? undefined : { parts: [{ type: "text", text }] }),
+    ...(usage === undefined ? undefined : { usage: { ...Usage.zero, ...usage } }),
+    ...fields
+  } satisfies Partial<ModelResponse.CompletionResponse>
+})
 
 /** A failure of the provider: a server error that a retry may overcome, unless another reason is given. */
 export const failure = (

@@ -74,6 +74,8 @@ export interface BatchApi
       "limits" | "upload" | "findUpload" | "removeUpload" | "create" | "find" | "cancel"
     >,
     Partial<Pick<BatchProvider.BatchProvider, "frame">> {
+  /** Whether batches take embeddings. Default: `false`, and they are sent as single calls. */
+  readonly takesEmbeddings?: boolean
   /** The line of a request, from the body of its single call. */
   readonly line: (id: string, body: object, path: string) => object
   /** The status of a batch. A 404 means that there is none. */
@@ -122,29 +124,44 @@ export const make = (
     encode: (id, request) =>
       request._tag === "Completion"
         ? lineOf(completion, id, request, 0)
-        : lineOf(embedding, id, request, request.inputs.length),
+        : lineOf(api.takesEmbeddings === true ? embedding : undefined, id, request, request.inputs.length),
     ...(api.upload === undefined ? undefined : { upload: api.upload }),
     ...(api.findUpload === undefined ? undefined : { findUpload: api.findUpload }),
     ...(api.removeUpload === undefined ? undefined : { removeUpload: api.removeUpload }),
     create: (job) => BatchQueueFull.rejected(Effect.mapError(api.create(job), HttpFailure.notYet)),
-    find: api.find,
+    find: (job) =>
+      Effect.map(api.find(job), (found) => (found === undefined || found === "undecided" ? found : counted(found))),
     status: (id) =>
-      Effect.catch(api.status(id), (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))),
+      Effect.catch(Effect.map(api.status(id), counted), (error) =>
+        HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error)
+      ),
     cancel: api.cancel,
     results: (status, model) =>
       Stream.mapEffect(Stream.mapError(api.results(status), HttpFailure.notYet), ({ line, number }) =>
         line === undefined
           ? Effect.succeed<BatchProvider.BatchResult>({ customId: undefined, line: number })
-          : Effect.map(outcomeOf(connection, operations, line, model), (outcome) => ({ customId: line.id, outcome }))
+          : Effect.map(
+              outcomeOf(connection, operations, line, { model, takesEmbeddings: api.takesEmbeddings === true }),
+              (outcome) => ({ customId: line.id, outcome })
+            )
       )
   }
 }
+
+/**
+ * Answers that the provider counts and does not return are looked for: their requests are paid, and not sent again. With
+ * a count of 0, nothing is known.
+ */
+const counted = (status: BatchProvider.BatchStatus): BatchProvider.BatchStatus =>
+  status.state === "ended" && status.counted === undefined && status.answered > 0
+    ? { ...status, counted: status.answered }
+    : status
 
 const outcomeOf = (
   connection: Connection.Connection,
   { completion, embedding, name }: Operations,
   line: Line,
-  model: string
+  { model, takesEmbeddings }: { readonly model: string; readonly takesEmbeddings: boolean }
 ): Effect.Effect<BatchProvider.BatchOutcome> =>
   Effect.map(Clock.currentTimeMillis, (now): BatchProvider.BatchOutcome => {
     if ("unanswered" in line) return { _tag: "Unanswered", reason: line.unanswered }
@@ -153,7 +170,7 @@ const outcomeOf = (
       return { _tag: "Failed", error: Reply.refused(connection, body, { status, now }) }
     }
     const asked = { provider: name, model }
-    const vectors = embedding?.format(asked)
+    const vectors = takesEmbeddings ? embedding?.format(asked) : undefined
     const format: Reply.Format<ModelResponse.ModelResponse> | undefined =
       vectors?.isAnswer(Fields.fields(line.answer)) === true ? vectors : completion?.format(asked)
     const answer =

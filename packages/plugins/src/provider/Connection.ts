@@ -5,6 +5,7 @@
  */
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import * as Overrides from "@pipe/core/Endpoint"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as OptionNames from "@pipe/core/internal/OptionNames"
 import type * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
@@ -28,6 +29,8 @@ export interface Options {
   readonly apiKey?: string | Redacted.Redacted
   /** Tokens that expire, in place of a key. A token is fetched once for all calls, and renewed in time. */
   readonly token?: Effect.Effect<Tokens.Token, AiError.AiError>
+  /** Identifies the account, when several have tokens at one address: limits and batches belong to an account. */
+  readonly account?: string
   /** Default: the environment variable of the provider, such as `OPENAI_BASE_URL`, or the provider's own address. */
   readonly baseUrl?: string
   /**
@@ -55,6 +58,7 @@ export const optionNames = [
   "model",
   "apiKey",
   "token",
+  "account",
   "baseUrl",
   "endpoint",
   "stream",
@@ -130,16 +134,25 @@ export const make = Effect.fnUntraced(function* (
     official: address.baseUrl,
     headers: options.headers ?? {}
   })
+  const given = lower(options.headers)
+  /** Headers that carry the key. They are not shown, however they are made from it. */
+  const authorized = (key: string): Endpoint.Headers => {
+    const headers = lower(authorize(key))
+    // A short one is a word that stands for no key.
+    if (key.length >= LEAST_KEY) for (const value of Object.values(headers)) Secret.register(value)
+    return headers
+  }
   const tokens = options.token === undefined || override !== undefined ? undefined : yield* Tokens.make(options.token)
   const endpoint: Endpoint.Endpoint = {
     module,
     baseUrl,
-    headers: { ...(tokens === undefined ? authorize(apiKey) : undefined), ...address.headers, ...options.headers },
+    headers: { ...(tokens === undefined ? authorized(apiKey) : undefined), ...lower(address.headers), ...given },
     tokens,
-    authorize,
-    timeout: Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes")),
+    authorize: authorized,
+    timeout: Math.min(MOST_MILLIS, Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))),
     keySource,
-    overflow: options.overflow,
+    // Without `g` and `y`: such a pattern remembers where it matched.
+    overflow: options.overflow && new RegExp(options.overflow.source, options.overflow.flags.replace(/[gy]/g, "")),
     failure,
     addressEnd,
     billsFailures
@@ -151,10 +164,30 @@ export const make = Effect.fnUntraced(function* (
     place: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, address.baseUrl)) : undefined,
     isRedirectable: address.wire !== undefined,
     connections: options.connections ?? 256,
-    account: BatchAccount.make({ baseUrl, apiKey, keySource }),
+    account: BatchAccount.make({
+      baseUrl,
+      apiKey: [
+        options.account ?? apiKey,
+        ...Object.entries(given).flatMap(([name, value]) => (KEY.test(name) ? [value] : []))
+      ].join("\n"),
+      keySource
+    }),
     http: Http.make(endpoint)
   }
 })
+
+/** The fewest characters of a key whose other forms are masked too. */
+const LEAST_KEY = 8
+
+/** The longest time of a timer (2³¹ − 1 milliseconds). */
+const MOST_MILLIS = 2_147_483_647
+
+/** Headers whose values belong to an account. */
+const KEY = /key|auth|token|secret/
+
+/** Names of headers are equal in any case. */
+const lower = (headers: Endpoint.Headers = {}): Endpoint.Headers =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** Opens the pool of an endpoint, closed with the scope. */
 export const pool = (connection: Connection): Effect.Effect<Reply.Transport, never, Scope.Scope> =>

@@ -36,7 +36,7 @@ export interface Endpoint {
   /** Matches the endpoint's own message for a request that is too long. */
   readonly overflow?: RegExp | undefined
   /** Reads refusals of an unusual form; `undefined` for those that are read as usual. */
-  readonly failure?: ((refused: RefusedCall) => AiError.AiErrorReason | undefined) | undefined
+  readonly failure?: ((refused: RefusedCall) => AiError.AiError | undefined) | undefined
   /** How addresses of this API usually end, such as `/v1`: for messages about a wrong one. */
   readonly addressEnd?: string | undefined
   /** Set to `false` when only answers are billed: a call that failed with a status of 5xx then costs nothing. */

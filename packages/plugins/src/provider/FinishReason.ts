@@ -12,8 +12,9 @@ const names: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
   ...["length", "max_tokens", "model_length", "max_output_tokens", "token_limit", "model_context_window_exceeded"].map(
     (name) => [name, "length"] as const
   ),
-  ...["tool_calls", "tool_use", "function_call"].map((name) => [name, "tool-calls"] as const),
-  ["pause_turn", "pause"]
+  ...["tool_calls", "tool-calls", "tool_use", "function_call"].map((name) => [name, "tool-calls"] as const),
+  ["pause_turn", "pause"],
+  ["pause", "pause"]
 ])
 
 /** Patterns for names that gateways invent. */

@@ -14,12 +14,17 @@
  *
  * @since 0.1.0
  */
+import * as Failure from "@pipe/core/Failure"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { openAsBlob } from "node:fs"
+import { randomUUID } from "node:crypto"
+import { constants, createReadStream } from "node:fs"
+import { access } from "node:fs/promises"
+import { Readable } from "node:stream"
+import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Authorized from "./Authorized.ts"
 import * as Body from "./Body.ts"
 import type * as Endpoint from "./Endpoint.ts"
@@ -69,64 +74,94 @@ const LONGEST = 30 * 60_000
 
 interface Sent {
   readonly headers: Endpoint.Headers
-  readonly body?: RequestInit["body"]
+  readonly body?: string | Readable
 }
 
-const NOTHING: Effect.Effect<Sent> = Effect.succeed({ headers: {} })
+type Sending = Effect.Effect<Sent, AiError.AiError>
 
-const ofJson = (body: object | undefined): Effect.Effect<Sent> =>
+const NOTHING: Sending = Effect.succeed({ headers: {} })
+
+const ofJson = (module: string, body: object | undefined): Sending =>
   body === undefined
     ? NOTHING
-    : Effect.sync(() => ({ headers: { "content-type": "application/json" }, body: Body.encode(body) }))
+    : Body.make(module, () => ({ headers: { "content-type": "application/json" }, body: Body.encode(body) }))
 
-const ofFile = ({ file, form, type = "application/jsonl" }: Upload): Effect.Effect<Sent> =>
-  Effect.promise(async () => {
-    const blob = await openAsBlob(file, { type })
-    if (form === undefined) return { headers: { "content-type": type }, body: blob.stream() }
-    const fields = new FormData()
-    for (const [name, value] of Object.entries(form.fields ?? {})) fields.set(name, value)
-    fields.set(form.field, blob, form.name)
-    const packed = new Response(fields)
-    return { headers: { "content-type": packed.headers.get("content-type") ?? "" }, body: packed.body }
-  })
+/** A file as it is sent. Made again for each attempt: a stream can be read once. */
+const ofFile = (module: string, { file, form, type = "application/jsonl" }: Upload): Sending =>
+  Effect.map(
+    Effect.tryPromise({
+      try: () => access(file, constants.R_OK),
+      catch: (error) => Failure.invalid(`${file} cannot be read: ${messageOf(error)}`, { module, isForAll: true })
+    }),
+    () => {
+      if (form === undefined) return { headers: { "content-type": type }, body: createReadStream(file) }
+      const boundary = `pipe-${randomUUID()}`
+      return {
+        headers: { "content-type": `multipart/form-data; boundary=${boundary}` },
+        body: Readable.from(partsOf(file, form, type, boundary))
+      }
+    }
+  )
+
+/** The parts of a form (RFC 7578), with the file as it is read. */
+async function* partsOf(
+  file: string,
+  { field, fields = {}, name }: NonNullable<Upload["form"]>,
+  type: string,
+  boundary: string
+): AsyncGenerator<Uint8Array | string> {
+  const quoted = (text: string) => text.replace(/["\r\n]/g, (character) => encodeURIComponent(character))
+  for (const [name, value] of Object.entries(fields)) {
+    yield `--${boundary}\r\ncontent-disposition: form-data; name="${quoted(name)}"\r\n\r\n${value}\r\n`
+  }
+  yield `--${boundary}\r\ncontent-disposition: form-data; name="${quoted(field)}"; filename="${quoted(name)}"\r\ncontent-type: ${type}\r\n\r\n`
+  yield* createReadStream(file) as AsyncIterable<Uint8Array>
+  yield `\r\n--${boundary}--\r\n`
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** The calls of an endpoint. Its connections are opened by the first one. */
 export const make = (endpoint: Endpoint.Endpoint): Http => {
-  const { baseUrl, module } = endpoint
-  const fetch = StreamingFetch.make(baseUrl, LONGEST)
+  const { baseUrl, module, timeout } = endpoint
+  const fetch = StreamingFetch.make(baseUrl, timeout)
+  const fetchLong = StreamingFetch.make(baseUrl, LONGEST)
   const { origin, pathname, search } = new URL(baseUrl)
   const base = `${origin}${pathname.replace(/\/$/, "")}`
 
   const failed = (error: unknown) =>
     PoolTransport.toNetworkError({ module, url: baseUrl, error: error as Error, sent: true })
 
-  const respond = (method: string, path: string, sent: Effect.Effect<Sent>, within: number) =>
+  /** One deadline for a call and what is read of it. */
+  const within = <A>(call: Effect.Effect<A, AiError.AiError>, duration: number): Effect.Effect<A, AiError.AiError> =>
+    Effect.timeoutOrElse(call, {
+      duration,
+      orElse: () => Effect.fail(failed(new PoolTransport.DeadlineError(duration)))
+    })
+
+  const respond = (method: string, path: string, sending: Sending, isLong = false) =>
     Authorized.send(endpoint, (key) =>
-      Effect.flatMap(sent, ({ body, headers }) =>
+      Effect.flatMap(sending, ({ body, headers }) =>
         Effect.tryPromise({
           try: (signal) =>
-            fetch(`${base}${withQuery(path, search)}`, {
+            (isLong ? fetchLong : fetch)(`${base}${withQuery(path, search)}`, {
               method,
-              headers: { accept: "application/json", ...endpoint.headers, ...key, ...headers },
+              headers: { accept: "application/json", ...headers, ...key, ...endpoint.headers },
               signal,
               ...(body === undefined ? undefined : { body })
             }),
           catch: failed
         })
       )
-    ).pipe(
-      Effect.timeoutOrElse({
-        duration: within,
-        orElse: () => Effect.fail(failed(new PoolTransport.DeadlineError(within)))
-      })
     )
 
-  const textOf = (response: Response) => Effect.tryPromise({ try: () => response.text(), catch: failed })
+  const textOf = (response: Response) =>
+    Effect.tryPromise({ try: () => AnswerLimit.within(`${base}/`, response).text(), catch: failed })
 
   /** A response with a success status. */
-  const ok = (method: string, path: string, sent: Effect.Effect<Sent>, within: number) =>
+  const ok = (method: string, path: string, sending: Sending, isLong = false) =>
     Effect.gen(function* () {
-      const response = yield* respond(method, path, sent, within)
+      const response = yield* respond(method, path, sending, isLong)
       const header = (name: string) => response.headers.get(name)
       yield* ObservedLimits.observe(response.status, header)
       if (response.ok) return response
@@ -146,13 +181,23 @@ export const make = (endpoint: Endpoint.Endpoint): Http => {
 
   return {
     json: (schema, method, path, body) =>
-      Effect.flatMap(ok(method, path, ofJson(body), endpoint.timeout), (response) => decoded(schema, response)),
+      within(
+        Effect.flatMap(ok(method, path, ofJson(module, body)), (response) => decoded(schema, response)),
+        timeout
+      ),
     upload: (schema, method, path, upload) =>
-      Effect.flatMap(ok(method, path, ofFile(upload), LONGEST), (response) => decoded(schema, response)),
-    lines: (path) => JsonLines.parse({ module, baseUrl }, ok("GET", path, NOTHING, LONGEST)),
-    request: (method, path, body) => respond(method, path, ofJson(body), endpoint.timeout),
+      within(
+        Effect.flatMap(ok(method, path, ofFile(module, upload), true), (response) => decoded(schema, response)),
+        LONGEST
+      ),
+    // The time limit is for each piece of the file.
+    lines: (path) => JsonLines.parse({ module, baseUrl }, within(ok("GET", path, NOTHING), timeout)),
+    request: (method, path, body) => within(respond(method, path, ofJson(module, body)), timeout),
     call: (method, path, body) =>
-      Effect.flatMap(ok(method, path, ofJson(body), endpoint.timeout), (response) => Effect.asVoid(textOf(response)))
+      within(
+        Effect.flatMap(ok(method, path, ofJson(module, body)), (response) => Effect.asVoid(textOf(response))),
+        timeout
+      )
   }
 }
 

@@ -44,6 +44,8 @@ export interface Operation<R extends ModelRequest.ModelRequest, A extends ModelR
   readonly learn?: ((error: AiError.AiError, asked: Asked<R>) => Effect.Effect<boolean>) | undefined
   /** The author's functions, whose code is part of the identity of results. */
   readonly code?: ReadonlyArray<Function> | undefined
+  /** Other parts of that identity, as JSON. */
+  readonly answers?: unknown
 }
 
 /** An operation for completions. */
@@ -71,17 +73,16 @@ export const send = <R extends ModelRequest.ModelRequest, A extends ModelRespons
   const streamed = options.stream ? operation.streamed : undefined
   const format = operation.format(asked)
   const call = Effect.flatMap(
-    Effect.suspend(() => body(request, asked)),
-    (made) =>
-      Reply.answer(
-        endpoint,
-        format,
-        transport(
-          path(asked.model),
-          Body.encode(streamed === undefined ? made : streamed(made)),
-          streamed === undefined ? undefined : format.assembly
-        )
-      )
+    Effect.flatMap(
+      Effect.suspend(() => body(request, asked)),
+      (made) =>
+        Body.make(endpoint.module, () => ({
+          to: path(asked.model).replace(/^(?!\/)/, "/"),
+          text: Body.encode(streamed === undefined ? made : streamed(made))
+        }))
+    ),
+    ({ text, to }) =>
+      Reply.answer(endpoint, format, transport(to, text, streamed === undefined ? undefined : format.assembly))
   )
   return learn === undefined
     ? call
@@ -90,15 +91,32 @@ export const send = <R extends ModelRequest.ModelRequest, A extends ModelRespons
       )
 }
 
-/** Tokens as a provider counts them: cached tokens are part of the input, and reasoning is part of the output. */
-export interface Counts extends Usage.Figures {}
+/**
+ * Tokens as a provider counts them. Cached tokens are part of `input`, and `reasoning` is part of `output`; `total`
+ * stands for one of them that is missing. A figure that is not a count makes the usage unknown.
+ */
+export interface Counts {
+  readonly input?: number | null | undefined
+  readonly output?: number | null | undefined
+  readonly total?: number | null | undefined
+  readonly cacheRead?: number | null | undefined
+  readonly cacheWrite?: number | null | undefined
+  readonly cacheWrite1h?: number | null | undefined
+  readonly reasoning?: number | null | undefined
+  readonly inputAudio?: number | null | undefined
+  readonly inputImage?: number | null | undefined
+  readonly outputAudio?: number | null | undefined
+  readonly outputImage?: number | null | undefined
+  /** Web searches that the provider made for the call. */
+  readonly searches?: number | null | undefined
+}
 
 /** What an answer says about itself. */
 export interface AnswerFacts {
   /** The model that answered. Default: the requested one. */
   readonly model?: string | undefined
   /** Default: unknown, and the call is recorded at the most that it can cost. */
-  readonly usage?: Counts | undefined
+  readonly usage?: Counts | null | undefined
   /** The service tier, unless it is the standard one. */
   readonly serviceTier?: string | undefined
   /** The cost of the call in USD, when the provider reports it. */
@@ -121,7 +139,7 @@ export interface CompletionFacts extends AnswerFacts {
   readonly refusal?: string | undefined
 }
 
-/** The vectors of an answer, in the order of the texts. */
+/** The vectors of an answer, in the order of the texts. Its usage needs `input` alone. */
 export interface EmbeddingFacts extends AnswerFacts {
   readonly vectors: ReadonlyArray<ReadonlyArray<number>>
 }
@@ -165,6 +183,8 @@ export interface CompletionSpec<W> extends Spec<ModelRequest.Completion, W, Comp
 export interface EmbeddingSpec<W> extends Spec<ModelRequest.Embedding, W, EmbeddingFacts> {
   /** What one request may hold. A larger one is sent in parts. */
   readonly limits?: { readonly inputs?: number; readonly bytes?: number }
+  /** Whether the body sends `dimensions`. Default: `false`, and a request with it is refused. */
+  readonly acceptsDimensions?: boolean
 }
 
 /**
@@ -194,7 +214,9 @@ export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
     body: (request, { model, provider }) =>
       Effect.andThen(
         refuseUnknown(request, accepts, provider),
-        Body.make(provider, () => spec.body(accepts.has("json") ? request : described(request), model))
+        Body.make(provider, () =>
+          withOptions(spec.body(accepts.has("json") ? request : described(request), model), request, provider)
+        )
       ),
     format: (asked) => ({
       ...reader(spec, asked, (facts): ModelResponse.CompletionResponse | AiError.AiError => {
@@ -212,9 +234,19 @@ export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
       ...(stream === undefined ? undefined : { assembly: () => assembled(stream) })
     }),
     ...(stream === undefined ? undefined : { streamed: (body: object) => ({ ...body, ...stream.fields }) }),
-    code: [spec.body, spec.read]
+    code: functionsOf(spec, stream === undefined ? [] : [stream.add, stream.isWhole]),
+    answers: [partOf(spec.path), spec.accepts, stream?.fields ?? null]
   }
 }
+
+const partOf = (path: string | ((model: string) => string)): string => (typeof path === "string" ? path : "")
+
+/** The author's functions. */
+const functionsOf = <R extends ModelRequest.ModelRequest, W, F>(
+  { body, path, read }: Spec<R, W, F>,
+  others: ReadonlyArray<Function | undefined>
+): ReadonlyArray<Function> =>
+  [body, read, typeof path === "function" ? path : undefined, ...others].filter((f) => f !== undefined)
 
 /**
  * Describes the embeddings of an API.
@@ -229,31 +261,52 @@ export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
  *   path: "/v1/embed",
  *   body: ({ inputs }, model) => ({ model, texts: inputs }),
  *   answer: Schema.Struct({ vectors: Schema.Array(Schema.Array(Schema.Finite)), tokens: Schema.Int }),
- *   read: ({ tokens, vectors }) => ({ vectors, usage: { input: tokens, output: 0 } }),
+ *   read: ({ tokens, vectors }) => ({ vectors, usage: { input: tokens } }),
  *   limits: { inputs: 96 }
  * })
  * ```
  */
 export const embedding = <W>(spec: EmbeddingSpec<W>): EmbeddingOperation => ({
   path: pathOf(spec.path),
-  body: (request, { model, provider }) => Body.make(provider, () => spec.body(request, model)),
-  format: (asked) =>
-    reader(spec, asked, (facts): ModelResponse.EmbeddingResponse | AiError.AiError => {
-      const { vectors } = facts
-      const inputs = asked.request?.inputs.length ?? vectors.length
-      if (vectors.length === 0 || vectors.length !== inputs) {
-        return Fields.malformed(asked.provider, `vector for each of ${inputs} inputs: it has ${vectors.length}`)
-      }
-      const isSound = vectors.every((vector) => vector.length > 0 && vector.length === vectors[0]!.length)
-      if (!isSound) return Fields.malformed(asked.provider, "vectors of one length")
-      return { _tag: "EmbeddingResponse", ...common(facts, asked), vectors, origin: "provider" }
+  body: (request, { model, provider }) =>
+    Body.make(provider, () => {
+      if (request.dimensions !== undefined && spec.acceptsDimensions !== true)
+        throw new Body.Unsupported(`${provider} does not support dimensions: remove it for this model`)
+      return withOptions(spec.body(request, model), request, provider)
     }),
+  format: (asked) =>
+    reader(
+      { ...spec, read: (answer, asked) => withoutOutput(spec.read(answer, asked)) },
+      asked,
+      (facts): ModelResponse.EmbeddingResponse | AiError.AiError => {
+        const { vectors } = facts
+        const inputs = asked.request?.inputs.length ?? vectors.length
+        if (vectors.length === 0 || vectors.length !== inputs) {
+          return Fields.malformed(asked.provider, `vector for each of ${inputs} inputs: it has ${vectors.length}`)
+        }
+        const isSound = vectors.every((vector) => vector.length > 0 && vector.length === vectors[0]!.length)
+        if (!isSound) return Fields.malformed(asked.provider, "vectors of one length")
+        return { _tag: "EmbeddingResponse", ...common(facts, asked), vectors, origin: "provider" }
+      }
+    ),
   limits: spec.limits,
-  code: [spec.body, spec.read]
+  code: functionsOf(spec, []),
+  answers: [partOf(spec.path), spec.acceptsDimensions ?? false]
 })
+
+/** The options of a request for this provider alone are fields of the body. */
+const withOptions = (body: object, { providerOptions }: ModelRequest.ModelRequest, provider: string): object =>
+  Body.withOptions(body, provider, providerOptions[provider], {})
+
+/** An embedding has no output. */
+const withoutOutput = (facts: EmbeddingFacts): EmbeddingFacts =>
+  facts?.usage === undefined || facts.usage === null ? facts : { ...facts, usage: { output: 0, ...facts.usage } }
 
 const pathOf = (path: string | ((model: string) => string)): ((model: string) => string) =>
   typeof path === "string" ? () => path : path
+
+const countedOf = (usage: Counts | null | undefined): Usage.Usage | undefined =>
+  usage === undefined || usage === null ? undefined : Usage.fromInclusive(usage)
 
 /** The parts of a response that both kinds have. */
 const common = (
@@ -263,7 +316,7 @@ const common = (
   ModelResponse.CompletionResponse,
   "provider" | "model" | "requestedModel" | "usage" | "serviceTier" | "reportedCost"
 > => {
-  const counted = usage === undefined ? undefined : Usage.fromInclusive(usage)
+  const counted = countedOf(usage)
   return {
     provider: asked.provider,
     model: Fields.name(model) ?? asked.model,
@@ -294,7 +347,7 @@ const reader = <R extends ModelRequest.ModelRequest, W, F extends AnswerFacts, A
   const factsOf = (body: Fields.Fields): F | undefined => {
     const exit = decode(body)
     try {
-      return Exit.isSuccess(exit) ? spec.read(exit.value, asked) : undefined
+      return Exit.isSuccess(exit) ? (spec.read(exit.value, asked) ?? undefined) : undefined
     } catch {
       // `read` reports what an author's function throws.
       return undefined
@@ -303,7 +356,11 @@ const reader = <R extends ModelRequest.ModelRequest, W, F extends AnswerFacts, A
   return {
     read: (body) => {
       const exit = decode(body)
-      if (Exit.isSuccess(exit)) return make(spec.read(exit.value, asked))
+      if (Exit.isSuccess(exit)) {
+        const facts = spec.read(exit.value, asked)
+        // The types reject it, but an author may have cast.
+        return typeof facts === "object" && facts !== null ? make(facts) : Fields.malformed(asked.provider, "content")
+      }
       const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
       return AiError.make({
         module: asked.provider,
@@ -314,8 +371,7 @@ const reader = <R extends ModelRequest.ModelRequest, W, F extends AnswerFacts, A
       })
     },
     usage: (body) => {
-      const usage = factsOf(body)?.usage
-      return usage === undefined ? undefined : Usage.fromInclusive(usage)
+      return countedOf(factsOf(body)?.usage)
     },
     answered: (body) => {
       const facts = factsOf(body)
@@ -331,6 +387,9 @@ const reader = <R extends ModelRequest.ModelRequest, W, F extends AnswerFacts, A
   }
 }
 
+const hasToolParts = ({ content }: ModelRequest.Message): boolean =>
+  typeof content !== "string" && content.some(({ type }) => type === "tool-call" || type === "tool-result")
+
 /** What a request has that the API does not take. It is refused, rather than left out. */
 const refuseUnknown = (
   { messages, settings, tools }: ModelRequest.Completion,
@@ -341,7 +400,7 @@ const refuseUnknown = (
     ({ content }) => typeof content !== "string" && content.some(({ type }) => type === "file")
   )
   const has = [
-    ...(tools.length > 0 ? ["tools"] : []),
+    ...(tools.length > 0 || messages.some(hasToolParts) ? ["tools"] : []),
     ...(hasFiles ? ["files"] : []),
     ...Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [name]))
   ]
@@ -378,7 +437,14 @@ const assembled = ({ add, isWhole }: NonNullable<CompletionSpec<unknown>["stream
   let answer: Fields.Fields = {}
   let hasStarted = false
   let isBroken = false
-  const isEnd = () => !isBroken && isWhole?.(answer) === true
+  const isEnd = (): boolean => {
+    try {
+      return !isBroken && isWhole?.(answer) === true
+    } catch {
+      // An answer that has not come so far.
+      return false
+    }
+  }
   return {
     add: (event) => {
       hasStarted = true

@@ -34,11 +34,8 @@ export const make = Effect.fnUntraced(function* (
     (pool) => Effect.promise(() => pool.destroy())
   )
   const prefix = pathname.replace(/\/$/, "")
-  const fixed = Object.entries({
-    "content-type": "application/json",
-    accept: "application/json",
-    ...endpoint.headers
-  }).flat()
+  const named = { "content-type": "application/json", accept: "application/json" }
+  const fixed = Object.entries({ ...named, ...endpoint.headers }).flat()
   const call = (
     path: string,
     body: string,
@@ -62,7 +59,10 @@ export const make = Effect.fnUntraced(function* (
   return endpoint.tokens === undefined
     ? (path, body, assembly) => call(path, body, assembly, fixed)
     : (path, body, assembly) =>
-        Authorized.send(endpoint, (key) => call(path, body, assembly, [...fixed, ...Object.entries(key).flat()]))
+        Authorized.send(endpoint, (key) =>
+          // Headers of the options come first, as they do with a key.
+          call(path, body, assembly, Object.entries({ ...named, ...key, ...endpoint.headers }).flat())
+        )
 })
 
 const post = (

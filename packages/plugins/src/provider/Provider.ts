@@ -32,6 +32,7 @@
  */
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as LayerAnnotations from "@pipe/core/LayerAnnotations"
+import * as Nearest from "@pipe/core/internal/Nearest"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
@@ -41,6 +42,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BatchApi from "./BatchApi.ts"
 import * as Connection from "./Connection.ts"
+import * as Identity from "./Identity.ts"
 import * as ModelList from "./ModelList.ts"
 import * as Operation from "./Operation.ts"
 import type * as Reply from "./Reply.ts"
@@ -90,8 +92,16 @@ export const layer = <O extends Connection.Options>(
   const own = Object.entries(options).filter(([option]) => !common.has(option))
   // An API that sends whole answers has no `stream`.
   if (definition.completion?.streamed === undefined) common.delete("stream")
-  Connection.check(`${definition.module ?? name}.layer`, options, [...common, ...own.map(([option]) => option)])
-  const answers = [options.model, definition.answers ?? null, Object.fromEntries(own)]
+  // An option that is nearly one of these is a misspelt one.
+  const isMisspelt = own.some(([option]) => Nearest.of(option, common) !== undefined)
+  const names = isMisspelt ? [...common] : [...common, ...own.map(([option]) => option)]
+  Connection.check(`${definition.module ?? name}.layer`, options, names)
+  const { completion, embedding, headers } = definition
+  // A hash: an option or a header may be a secret.
+  const answers = [
+    options.model,
+    Identity.of([definition.answers, Object.fromEntries(own), headers, completion?.answers, embedding?.answers])
+  ]
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {

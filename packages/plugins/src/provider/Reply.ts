@@ -70,6 +70,15 @@ export const broken = (module: string, refusal: Refusal.Refusal, wait?: number):
   })
 }
 
+/** What an author reads of a refusal. When it throws, the refusal is read as usual. */
+const ownOf = ({ failure }: Endpoint.Endpoint, refused: Endpoint.RefusedCall): AiError.AiError | undefined => {
+  try {
+    return failure?.(refused)
+  } catch {
+    return undefined
+  }
+}
+
 /** A failure reported by a provider, in any form. Once it has started to answer, the call may be billed. */
 export const refused = (
   endpoint: Endpoint.Endpoint,
@@ -89,8 +98,8 @@ export const refused = (
   const own =
     status === undefined
       ? undefined
-      : endpoint.failure?.({ status, body: bodyOf, message: refusal.message, header: headers })
-  if (own !== undefined) return AiError.make({ module: endpoint.module, method: "send", reason: own })
+      : ownOf(endpoint, { status, body: bodyOf, message: refusal.message, header: headers })
+  if (own !== undefined) return AiError.make({ module: endpoint.module, method: "send", reason: own.reason })
   return status === undefined
     ? broken(endpoint.module, refusal, RateLimitHeaders.retryAfterMillis(headers, options.now) ?? wait)
     : HttpFailure.toAiError({

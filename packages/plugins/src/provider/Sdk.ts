@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as SafeText from "@pipe/core/internal/SafeText"
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Authorized from "./Authorized.ts"
@@ -121,6 +121,14 @@ const refusedIn = (error: unknown): Refused | undefined =>
       ? refusedIn(error.cause)
       : undefined
 
+/** A failure of ours that an SDK wrapped: of a token, for example. */
+const ownIn = (error: unknown): AiError.AiError | undefined =>
+  AiError.isAiError(error)
+    ? error
+    : error instanceof Error && error.cause !== undefined
+      ? ownIn(error.cause)
+      : undefined
+
 /** The failure for what an SDK threw. */
 export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Effect<never, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -131,6 +139,8 @@ export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Eff
         Reply.refused(endpoint, Reply.said(body), { status, header: (name) => headers.get(name), now })
       )
     }
+    const own = ownIn(error)
+    if (own !== undefined) return Effect.fail(own)
     const { baseUrl, module } = endpoint
     return Effect.fail(PoolTransport.toNetworkError({ module, url: baseUrl, error: error as Error, sent: true }))
   })

@@ -12,7 +12,7 @@ import * as Connections from "./Connections.ts"
 
 export const make = (baseUrl: string, timeout: number) => {
   let loaded: Promise<{ readonly undici: typeof Undici; readonly agent: Undici.Dispatcher } | undefined> | undefined
-  return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+  return async (input: string | URL | Request, init: Init = {}): Promise<Response> => {
     const found = await (loaded ??= import("undici").then(
       (undici) => ({
         undici,
@@ -21,7 +21,13 @@ export const make = (baseUrl: string, timeout: number) => {
       }),
       () => undefined
     ))
-    if (found === undefined) return fetch(input, init)
+    if (found === undefined) {
+      const { body } = init
+      return fetch(
+        input,
+        body instanceof Readable ? { ...init, body: await wholeOf(body) } : { ...init, body: body ?? null }
+      )
+    }
     const { agent, undici } = found
     const url = input instanceof Request ? input.url : String(input)
     const { body, headers, statusCode } = await undici.request(url, {
@@ -61,9 +67,20 @@ const webStream = (body: Readable): globalThis.ReadableStream => {
   })
 }
 
-const toBody = (body: RequestInit["body"]): string | Uint8Array | Readable | null => {
+/** What is sent: also a stream of Node, which may be cut off at any time. */
+export interface Init extends Omit<RequestInit, "body"> {
+  readonly body?: RequestInit["body"] | Readable
+}
+
+const wholeOf = async (body: Readable): Promise<Uint8Array<ArrayBuffer>> => {
+  const chunks: Array<Uint8Array> = []
+  for await (const chunk of body) chunks.push(Buffer.from(chunk as Uint8Array))
+  return new Uint8Array(Buffer.concat(chunks))
+}
+
+const toBody = (body: Init["body"]): string | Uint8Array | Readable | null => {
   if (body === undefined || body === null) return null
-  if (typeof body === "string" || body instanceof Uint8Array) return body
+  if (typeof body === "string" || body instanceof Uint8Array || body instanceof Readable) return body
   if (body instanceof globalThis.ReadableStream) return Readable.fromWeb(body as ReadableStream)
   throw new TypeError("batches do not send a body of this kind")
 }

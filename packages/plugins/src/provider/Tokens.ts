@@ -52,8 +52,10 @@ export const make = (get: Effect.Effect<Token, AiError.AiError>): Effect.Effect<
     let pending: Deferred.Deferred<string, AiError.AiError> | undefined
     const fetched = Effect.gen(function* () {
       const before = yield* Clock.currentTimeMillis
-      const { expiresAt = Number.POSITIVE_INFINITY, value: given } = yield* get
-      const value = typeof given === "string" ? given : Redacted.value(given)
+      const { expiresAt: ends = Number.POSITIVE_INFINITY, value: given } = yield* get
+      const value = (typeof given === "string" ? given : Redacted.value(given)).trim()
+      // A time that is not one says nothing: the token is used until it is refused.
+      const expiresAt = Number.isNaN(ends) ? Number.POSITIVE_INFINITY : ends
       Secret.register(value)
       held = { value, until: expiresAt - Math.min(MARGIN, Math.max(0, expiresAt - before) / 10) }
       return value

@@ -7,6 +7,8 @@
  * provider with your key, and its answers replace those in the file. Headers of requests are not recorded, and of
  * responses only the content type and those about limits; keys are masked wherever they occur.
  *
+ * Batches are not recorded: their names and files differ each time.
+ *
  * **Example** (a test of a provider)
  *
  * ```ts
@@ -64,7 +66,7 @@ export interface Options {
 /** Where a provider sends to. */
 export interface Served {
   readonly baseUrl: string
-  /** The key while it records; otherwise a word in its place. */
+  /** The key while it records; otherwise `none`. */
   readonly apiKey: string
 }
 
@@ -101,7 +103,7 @@ export const serve = (options: Options): Effect.Effect<Served, RecordingError, S
         })
     )
     const { port } = server.address() as AddressInfo
-    return { baseUrl: `http://127.0.0.1:${port}`, apiKey: isRecording ? key : "recorded" }
+    return { baseUrl: `http://127.0.0.1:${port}`, apiKey: isRecording ? key : "none" }
   })
 
 /** A request as it is compared and kept. */
@@ -153,7 +155,7 @@ const player = (file: string, exchanges: ReadonlyArray<Exchange>): Tape => {
     const left = recorded.get(idOf(asked))
     const response = left !== undefined && left.length > 1 ? left.shift() : left?.[0]
     const message = `no recording of ${asked.method} ${asked.path} with this body in ${file}: record it with PIPE_RECORD=1 and a key`
-    return Promise.resolve(response ?? { status: 501, headers: {}, body: { error: { message } } })
+    return Promise.resolve(response ?? { status: 400, headers: {}, body: { error: { message } } })
   }
 }
 
@@ -179,23 +181,34 @@ const recorder = (upstream: string, file: string): Tape => {
       OWN.has(name) || value === undefined ? [] : [[name, String(value)]]
     )
     const base = new URL(upstream)
-    const answered = await fetch(`${base.origin}${base.pathname.replace(/\/$/, "")}${path}`, {
+    const query = base.search === "" ? "" : path.includes("?") ? `&${base.search.slice(1)}` : base.search
+    const answered = await fetch(`${base.origin}${base.pathname.replace(/\/$/, "")}${path}${query}`, {
       method: asked.method,
       headers: sent,
+      // A key does not follow to another host.
+      redirect: "manual",
       ...(text === "" ? undefined : { body: text })
     })
     const response: Response = {
       status: answered.status,
-      headers: Object.fromEntries([...answered.headers].filter(([name]) => KEPT.test(name))),
+      headers: Object.fromEntries(
+        [...answered.headers].flatMap(([name, value]) => (KEPT.test(name) ? [[name, Secret.mask(value)]] : []))
+      ),
       body: jsonOf(Secret.mask(await answered.text()))
     }
-    keep({ request: asked, response })
+    try {
+      keep({ request: asked, response })
+    } catch (error) {
+      process.emitWarning(`${file}: cannot be written: ${error instanceof Error ? error.message : String(error)}`)
+    }
     return response
   }
 }
 
 /** JSON; text that is not an object, a list or a number stays as it was sent. */
 const jsonOf = (text: string): Schema.Json => {
+  // Larger integers than JavaScript has are kept as text.
+  if (/\d{16}/.test(text)) return text
   try {
     const value = JSON.parse(text) as Schema.Json
     return typeof value === "string" ? text : value
