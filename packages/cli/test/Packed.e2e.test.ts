@@ -7,7 +7,6 @@ import * as path from "node:path"
 import * as PluginTemplate from "../src/commands/init/PluginTemplate.ts"
 import * as Template from "../src/commands/init/Template.ts"
 import * as Packages from "../../../scripts/packages.ts"
-import * as Soak from "../../../test/Soak.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
@@ -175,15 +174,11 @@ describe("the packed packages", { timeout: 120_000 }, () => {
     )
     const tsc = path.join(root, "node_modules/typescript/bin/tsc")
     exec(process.execPath, [tsc, "-p", "."], folder)
-    for (const kind of Soak.isSoak ? PluginTemplate.kinds : ["provider"]) {
-      const outcome = exec(
-        process.execPath,
-        ["--test", "--test-reporter=tap", path.join(folder, `a-${kind}`, "plugin.test.ts")],
-        folder
-      )
-      assert.match(outcome, /^# fail 0$/m)
-      assert.notMatch(outcome, /^# pass 0$/m)
-    }
+    // In one process: each would load the packages again.
+    const tests = PluginTemplate.kinds.map((kind) => path.join(folder, `a-${kind}`, "plugin.test.ts"))
+    const outcome = exec(process.execPath, ["--test", "--test-isolation=none", "--test-reporter=tap", ...tests], folder)
+    assert.match(outcome, /^# fail 0$/m)
+    assert.match(outcome, /^# pass [1-9]\d\d?$/m)
   })
 
   it("call a model without an SDK", () => {

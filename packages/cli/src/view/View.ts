@@ -198,12 +198,14 @@ const money = (progress: Progress): string => {
 /** How many calls wait, for how long, and for what. */
 const waiting = ({ waiting: all, waitingFor }: Progress): ReadonlyArray<string> => {
   if (waitingFor === undefined) return []
-  const { calls, failure, model, reason, until } = waitingFor
+  const { calls, failure, model, of, reason, until } = waitingFor
   const left = seconds(Math.max(0, until - Date.now()))
   const what =
     reason === "retry"
       ? `${calls} to be retried within ${left}${failure === undefined ? "" : ` (${failure})`}`
-      : `${calls} waiting for the limit of ${model === "" ? "the provider" : model}, ${left}`
+      : reason === "rate limit"
+        ? `${calls} waiting for the limit of ${of ?? (model === "" ? "the provider" : model)}, ${left}`
+        : `${calls} waiting for ${reason}${of === undefined ? "" : ` of ${of}`}, ${left}`
   return [all > calls ? `${what}, ${all - calls} for others` : what]
 }
 

@@ -1,6 +1,6 @@
 /** Finds what a folder lacks to run flows, and adds it. Existing files stay as they are. */
 import * as Result from "effect/Result"
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as PluginTemplate from "./PluginTemplate.ts"
@@ -53,8 +53,15 @@ export const inspect = (folder: string, plugin: PluginTemplate.Kind | undefined)
   const hasTest = manifest.success?.scripts?.["test"] !== undefined
   return Result.succeed({
     changes,
-    notes: theirs === undefined ? [] : [`${theirs} exists already and is left unchanged`],
-    isOccupied: manifest.success !== undefined || theirs !== undefined,
+    notes: [
+      theirs,
+      ...files
+        .map(([file]) => file)
+        .filter((file) => /\.m?ts$|\.jsonl?$/.test(file) && file !== "tsconfig.json" && existsSync(join(folder, file)))
+    ].flatMap((file) => (file === undefined ? [] : [`${file} exists already and is left unchanged`])),
+    // A repository may be new but for what git and its host put there.
+    isOccupied:
+      existsSync(folder) && readdirSync(folder).some((name) => !/^(?:\.git.*|readme.*|licen[cs]e.*)$/i.test(name)),
     main: theirs === undefined ? `${name}.${extension}` : undefined,
     test: hasTest ? Template.scripts(name, extension).test : "npm test"
   })

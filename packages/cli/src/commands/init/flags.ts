@@ -12,7 +12,7 @@ export const flags = {
   ),
   plugin: Flag.Literals("plugin", PluginTemplate.kinds).pipe(
     Flag.withDescription(
-      "write a plugin and its test in place of a flow: --plugin for a layer, --plugin=provider, --plugin=source or --plugin=sink"
+      "write a plugin and its test in place of a flow: a layer that changes requests, or what --plugin=<kind> names"
     ),
     Flag.withOptionalValue("layer"),
     Flag.optional

@@ -10,6 +10,7 @@ import { existsSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as Output from "../../process/Output.ts"
+import * as PluginTemplate from "./PluginTemplate.ts"
 import * as Project from "./Project.ts"
 import type { Input } from "./flags.ts"
 
@@ -17,6 +18,13 @@ import type { Input } from "./flags.ts"
 export const initProject = Effect.fnUntraced(function* (input: Input) {
   const { folder } = input
   const plugin = Option.getOrUndefined(input.plugin)
+  // `--plugin provider` is `--plugin` and a folder of that name.
+  const isKind = PluginTemplate.kinds.some((kind) => kind === folder)
+  if (plugin !== undefined && isKind && !existsSync(folder)) {
+    return yield* ExitCode.refuse(
+      `a plugin of the kind ${folder} is written with --plugin=${folder}; for a folder of that name, write ./${folder}`
+    )
+  }
   const inspected = Project.inspect(folder, plugin)
   if (Result.isFailure(inspected)) return yield* ExitCode.refuse(inspected.failure)
   const { changes, isOccupied, main, notes, test } = inspected.success
