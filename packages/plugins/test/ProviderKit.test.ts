@@ -339,6 +339,24 @@ it.live("a token that does not come fails the call in time, and nothing is bille
   }).pipe(Effect.scoped)
 )
 
+it.live("a cost that the provider reports is recorded, with and without usage", () =>
+  Effect.gen(function* () {
+    const server = yield* Wire.serve(() => whole("Baum"))
+    for (const usage of [undefined, { input: 3, output: 2 }]) {
+      const completion = Operation.completion({
+        path: "/answer",
+        accepts: [],
+        body: (request) => ({ prompt: ModelRequest.text(request) }),
+        answer: Answer,
+        read: ({ text }) => ({ text, reportedCost: 0.5, usage })
+      })
+      const { sums } = yield* Wire.ask(layer({ baseUrl: server.url }, { completion }), Wire.question("tree"))
+      assert.strictEqual(Money.toUsd(sums.spent), "0.5")
+      assert.strictEqual(sums.unpriced, 0)
+    }
+  }).pipe(Effect.scoped)
+)
+
 describe("an author's functions", () => {
   const odd = (more: Partial<Operation.CompletionSpec<typeof Answer.Type>>) =>
     Operation.completion({

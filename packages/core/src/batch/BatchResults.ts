@@ -357,6 +357,8 @@ const atMost = (
   const shown = response?._tag === "CompletionResponse" ? Charge.shownOf(response) : 0
   const usage = { ...Usage.zero, uncachedInput: most.input, output: Math.max(most.output, shown) }
   const { provider, model } = response ?? batch
+  const reported = Charge.reportedBy(response)
+  if (reported !== undefined) return { usage, cost: reported, estimated: true }
   const charge = Pricing.charge(pricing, { provider, model, usage, serviceTier: "batch" }, at)
   const isMore = charge.cost === undefined || (most.cost !== undefined && most.cost > charge.cost)
   return isMore && most.cost !== undefined

@@ -287,7 +287,11 @@ export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
     16
   )
 
-/** What a call has cost: by the provider's usage, or at most when there is none. */
+/** The cost that a provider reports with an answer. */
+export const reportedBy = (response: ModelResponse.ModelResponse | undefined): Money.Money | undefined =>
+  response?.reportedCost === undefined ? undefined : Money.fromReported(response.reportedCost)
+
+/** What a call has cost: by the provider's usage, or by the cost that it reports, or at most when there is neither. */
 export const ended = (
   pricing: Pricing.Service,
   call: ChargedCall,
@@ -316,6 +320,9 @@ export const ended = (
     uncachedInput: bound.input,
     output: response === undefined ? bound.output : outputOf(call, response, bound)
   }
+  const reported = reportedBy(response)
+  // The tokens are not known, and the cost is.
+  if (reported !== undefined) return { usage, cost: reported, estimated: true }
   return bound.rates === undefined
     ? { usage, cost: undefined, unknown: "price", estimated: true }
     : { usage, cost: costAt(bound.rates, usage.uncachedInput, usage.output), estimated: true }
