@@ -5,7 +5,8 @@
  */
 import { Flow, Ledger, ModelClient, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Context, Effect, Layer } from "effect"
+import { type Operation, Provider } from "@pipe/plugins/provider"
+import { Context, Effect, Layer, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
@@ -60,8 +61,18 @@ const runLayer = async (
   return "layer"
 }
 
+/** An operation of a provider, by its parts. */
+const isOperation = (value: unknown): value is Operation.CompletionOperation =>
+  has(value, "path") && has(value, "body") && has(value, "format")
+
 const use = async (value: unknown): Promise<string | undefined> => {
   if (Flow.isFlow(value)) return runFlow(value)
+  // A function of nothing makes what is used; any other is only type-checked.
+  if (typeof value === "function") return value.length === 0 ? use(value()) : "function"
+  if (isOperation(value)) {
+    const definition = { name: "sample", baseUrl: "https://api.sample.example", completion: value }
+    return runLayer(Provider.layer(definition, { apiKey: "sample-key", model: "sample-1" }))
+  }
   const stack = Stack.make(Ledger.layer, provider)
   if (isNode(value)) {
     await runFlow(Flow.make("node", { outputs: [Sink.jsonl("node.jsonl", { value })], stack }))
@@ -74,6 +85,7 @@ const use = async (value: unknown): Promise<string | undefined> => {
   if (Layer.isLayer(value)) {
     return runLayer(value as Layer.Layer<ModelClient.ModelClient, unknown, ModelClient.ModelClient>)
   }
+  if (Stream.isStream(value)) return use(Stream.runDrain(value as Stream.Stream<unknown>))
   if (Effect.isEffect(value) && !(value instanceof Error)) {
     const one = Flow.step("one", { question }, () => Effect.as(value as Effect.Effect<unknown>, "done"))
     await runFlow(Flow.make("effect", { outputs: [Sink.jsonl("one.jsonl", { one })], stack }))
@@ -111,7 +123,7 @@ const run = async ({ code, name }: Sample): Promise<Outcome> => {
     const module: { readonly default?: unknown; readonly samples: Readonly<Record<string, unknown>> } = await import(
       pathToFileURL(file).href
     )
-    if (SERVERS.test(code)) {
+    if (SERVERS.test(code) || code.includes('"node:test"')) {
       used.push("imported")
       return
     }

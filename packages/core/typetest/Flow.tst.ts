@@ -8,6 +8,8 @@ import {
   Judge,
   Ledger,
   type ModelClient,
+  type ModelRequest,
+  type ModelResponse,
   type Node,
   Parameter,
   Retry,
@@ -196,3 +198,18 @@ Flow.step("scored", { review: reviews }, () => Effect.succeed(1), {
   // @ts-expect-error - a label is what `answer` returns: a number
   quality: { answer: (text) => text.length, label: ({ review }) => review.text }
 })
+
+// The types that authors see are those of the schemas.
+same<ModelRequest.Settings, typeof ModelRequest.Settings.Type>(true)
+export const completion = (request: typeof ModelRequest.Completion.Type): ModelRequest.Completion => request
+export const completionBack = (request: ModelRequest.Completion): typeof ModelRequest.Completion.Type => request
+export const embedding = (request: typeof ModelRequest.Embedding.Type): ModelRequest.Embedding => request
+export const embeddingBack = (request: ModelRequest.Embedding): typeof ModelRequest.Embedding.Type => request
+export const answer = (response: typeof ModelResponse.CompletionResponse.Type): ModelResponse.CompletionResponse =>
+  response
+export const answerBack = (response: ModelResponse.CompletionResponse): typeof ModelResponse.CompletionResponse.Type =>
+  response
+export const embedded = (response: typeof ModelResponse.EmbeddingResponse.Type): ModelResponse.EmbeddingResponse =>
+  response
+export const embeddedBack = (response: ModelResponse.EmbeddingResponse): typeof ModelResponse.EmbeddingResponse.Type =>
+  response

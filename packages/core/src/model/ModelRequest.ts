@@ -7,27 +7,39 @@
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 
-/** Settings that change an answer. Each is part of the cache key. */
+/** The schema of settings. */
 export const Settings = Schema.Struct({
-  /** 0 makes answers the most predictable; higher values make them more varied. */
   temperature: Schema.optionalKey(Schema.Finite),
   topP: Schema.optionalKey(Schema.Finite),
-  /** The most output tokens, including reasoning. */
   maxTokens: Schema.optionalKey(Schema.Int),
   stop: Schema.optionalKey(Schema.Array(Schema.String)),
   seed: Schema.optionalKey(Schema.Int),
   presencePenalty: Schema.optionalKey(Schema.Finite),
   frequencyPenalty: Schema.optionalKey(Schema.Finite),
-  /** How long a reasoning model thinks: `"low"`, `"medium"`, `"high"`, or a value of the provider. */
   reasoningEffort: Schema.optionalKey(Schema.String),
   parallelToolCalls: Schema.optionalKey(Schema.Boolean),
-  /** The number of most likely tokens per position whose log-probabilities are returned. */
   topLogprobs: Schema.optionalKey(Schema.Int)
 })
 
-export interface Settings extends Schema.Schema.Type<typeof Settings> {}
+/** Settings that change an answer. Each is part of the cache key. */
+export interface Settings {
+  /** 0 makes answers the most predictable; higher values make them more varied. */
+  readonly temperature?: number
+  readonly topP?: number
+  /** The most output tokens, including reasoning. */
+  readonly maxTokens?: number
+  readonly stop?: ReadonlyArray<string>
+  readonly seed?: number
+  readonly presencePenalty?: number
+  readonly frequencyPenalty?: number
+  /** How long a reasoning model thinks: `"low"`, `"medium"`, `"high"`, or a value of the provider. */
+  readonly reasoningEffort?: string
+  readonly parallelToolCalls?: boolean
+  /** The number of most likely tokens per position whose log-probabilities are returned. */
+  readonly topLogprobs?: number
+}
 
-/** A tool that the model may call. Its parameters are a JSON Schema. */
+/** The schema of a tool. */
 export const Tool = Schema.Struct({
   name: Schema.String,
   description: Schema.optionalKey(Schema.String),
@@ -35,7 +47,15 @@ export const Tool = Schema.Struct({
   strict: Schema.optionalKey(Schema.Boolean)
 })
 
-export interface Tool extends Schema.Schema.Type<typeof Tool> {}
+/** A tool that the model may call. */
+export interface Tool {
+  readonly name: string
+  readonly description?: string
+  /** A JSON Schema. */
+  readonly parameters: Schema.Json
+  /** Whether the provider enforces the schema, where it can. */
+  readonly strict?: boolean
+}
 
 /** Whether the model may or must call tools, or one tool by name. */
 export const ToolChoice = Schema.Union([
@@ -58,24 +78,35 @@ export type Message = Prompt.MessageEncoded
 
 const Message: Schema.Codec<Message> = Schema.Any
 
-/** A completion request: a conversation, and everything that shapes the answer. */
+/** The schema of a completion request. */
 export const Completion = Schema.TaggedStruct("Completion", {
-  /** The model to call. Without it, the stack below decides (a `Router`, or the provider's default). */
   model: Schema.optionalKey(Schema.String),
   messages: Schema.Array(Message),
   tools: Schema.Array(Tool),
   toolChoice: ToolChoice,
   responseFormat: ResponseFormat,
   settings: Settings,
-  /** Options that only one provider knows, passed on unchanged: `{ openai: { service_tier: "flex" } }`. */
   providerOptions: Schema.Record(Schema.String, Schema.Json),
-  /** The number of the sample, from 0. Part of the cache key, never sent. */
   sample: Schema.Int
 })
 
-export interface Completion extends Schema.Schema.Type<typeof Completion> {}
+/** A completion request: a conversation, and everything that shapes the answer. */
+export interface Completion {
+  readonly _tag: "Completion"
+  /** The model to call. Without it, the stack below decides (a `Router`, or the provider's default). */
+  readonly model?: string
+  readonly messages: ReadonlyArray<Message>
+  readonly tools: ReadonlyArray<Tool>
+  readonly toolChoice: ToolChoice
+  readonly responseFormat: ResponseFormat
+  readonly settings: Settings
+  /** Options that only one provider knows, passed on unchanged: `{ openai: { service_tier: "flex" } }`. */
+  readonly providerOptions: { readonly [provider: string]: Schema.Json }
+  /** The number of the sample, from 0. Part of the cache key, never sent. */
+  readonly sample: number
+}
 
-/** An embedding request: texts to embed, all with one model. */
+/** The schema of an embedding request. */
 export const Embedding = Schema.TaggedStruct("Embedding", {
   model: Schema.optionalKey(Schema.String),
   inputs: Schema.Array(Schema.String),
@@ -83,7 +114,17 @@ export const Embedding = Schema.TaggedStruct("Embedding", {
   providerOptions: Schema.Record(Schema.String, Schema.Json)
 })
 
-export interface Embedding extends Schema.Schema.Type<typeof Embedding> {}
+/** An embedding request: texts to embed, all with one model. */
+export interface Embedding {
+  readonly _tag: "Embedding"
+  /** The model to call. Without it, the stack below decides. */
+  readonly model?: string
+  readonly inputs: ReadonlyArray<string>
+  /** The length of the vectors, where the model can shorten them. */
+  readonly dimensions?: number
+  /** Options that only one provider knows, passed on unchanged. */
+  readonly providerOptions: { readonly [provider: string]: Schema.Json }
+}
 
 /** A request for a completion or for embeddings. */
 export const ModelRequest = Schema.Union([Completion, Embedding])

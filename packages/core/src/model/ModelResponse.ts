@@ -73,53 +73,75 @@ export const Discarded = Schema.Struct({
 export interface Discarded extends Schema.Schema.Type<typeof Discarded> {}
 
 const common = {
-  /** The provider's name in price tables: `"openai"`. */
   provider: Schema.String,
-  /** The model that answered, as the provider reports it. */
   model: Schema.String,
-  /** The model named in the request. */
   requestedModel: Schema.String,
-  /** The model that would have been called without routing, when a router chose another one. */
   baselineModel: Schema.optionalKey(Schema.String),
-  /** `undefined` when the provider did not report it. */
   usage: Schema.optionalKey(Usage.Usage),
-  /**
-   * The billed service tier, when it is not the standard one: `"flex"`, `"batch"`. Several are joined: `"us+batch"`.
-   */
   serviceTier: Schema.optionalKey(Schema.String),
-  /** The cost of the call in USD, as the provider reports it. */
   reportedCost: Schema.optionalKey(Schema.Finite),
-  /** The estimated usage of the request alone, when it was answered together with others. */
   unpacked: Schema.optionalKey(Usage.Usage),
-  /**
-   * Other answers that this one cost: rejected answers of cheaper models, and those of judges.
-   */
   discarded: Schema.optionalKey(Schema.Array(Discarded)),
   origin: Origin
 }
 
-/** The answer to a completion: its parts, its usage, and the model that gave it. */
+/** The schema of the answer to a completion. */
 export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
   ...common,
   id: Schema.optionalKey(Schema.String),
   parts: Schema.Array(Part),
   finishReason: FinishReason,
-  /** The log-probability of each token of the text, when requested and provided. */
   logprobs: Schema.optionalKey(Schema.Array(Schema.Finite)),
-  /** The model's words when it refused. */
   refusal: Schema.optionalKey(Schema.String)
 })
 
-export interface CompletionResponse extends Schema.Schema.Type<typeof CompletionResponse> {}
+/** What answers of both kinds have. */
+interface Common {
+  /** The provider's name in price tables: `"openai"`. */
+  readonly provider: string
+  /** The model that answered, as the provider reports it. */
+  readonly model: string
+  /** The model named in the request. */
+  readonly requestedModel: string
+  /** The model that would have been called without routing, when a router chose another one. */
+  readonly baselineModel?: string
+  /** `undefined` when the provider did not report it. */
+  readonly usage?: Usage.Usage
+  /** The billed service tier, when it is not the standard one: `"flex"`, `"batch"`. Several are joined: `"us+batch"`. */
+  readonly serviceTier?: string
+  /** The cost of the call in USD, as the provider reports it. */
+  readonly reportedCost?: number
+  /** The estimated usage of the request alone, when it was answered together with others. */
+  readonly unpacked?: Usage.Usage
+  /** Other answers that this one cost: rejected answers of cheaper models, and those of judges. */
+  readonly discarded?: ReadonlyArray<Discarded>
+  readonly origin: Origin
+}
 
-/** The vectors of the texts of a request, in their order. */
+/** The answer to a completion: its parts, its usage, and the model that gave it. */
+export interface CompletionResponse extends Common {
+  readonly _tag: "CompletionResponse"
+  readonly id?: string
+  readonly parts: ReadonlyArray<Part>
+  readonly finishReason: FinishReason
+  /** The log-probability of each token of the text, when requested and provided. */
+  readonly logprobs?: ReadonlyArray<number>
+  /** The model's words when it refused. */
+  readonly refusal?: string
+}
+
+/** The schema of the vectors of a request. */
 export const EmbeddingResponse = Schema.TaggedStruct("EmbeddingResponse", {
   ...common,
-  /** One vector per input, in order. */
   vectors: Schema.Array(Schema.Array(Schema.Finite))
 })
 
-export interface EmbeddingResponse extends Schema.Schema.Type<typeof EmbeddingResponse> {}
+/** The vectors of the texts of a request, in their order. */
+export interface EmbeddingResponse extends Common {
+  readonly _tag: "EmbeddingResponse"
+  /** One vector per input, in order. */
+  readonly vectors: ReadonlyArray<ReadonlyArray<number>>
+}
 
 /** The answer to a completion, or vectors. */
 export const ModelResponse = Schema.Union([CompletionResponse, EmbeddingResponse])

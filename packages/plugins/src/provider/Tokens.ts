@@ -9,7 +9,8 @@
  * import { Clock, Effect } from "effect"
  * import type { AiError } from "effect/ai"
  *
- * declare const signIn: Effect.Effect<{ readonly access_token: string; readonly expires_in: number }, AiError.AiError>
+ * // A call of the identity service goes here.
+ * const signIn = Effect.succeed({ access_token: "a-token", expires_in: 3_600 })
  *
  * export const token: Effect.Effect<Tokens.Token, AiError.AiError> = Effect.gen(function* () {
  *   const { access_token, expires_in } = yield* signIn
