@@ -1,6 +1,8 @@
 /** What authors of layers and providers stand on, beyond the constructors that other tests cover. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Cache,
+  CallContext,
   Failure,
   Flow,
   ModelClient,
@@ -18,10 +20,10 @@ import {
   Stack
 } from "@pipe/core"
 import { TestFlow, TestModel } from "@pipe/core/testing"
-import { Duration, Effect, Fiber, Layer, Logger } from "effect"
+import { Duration, Effect, Fiber, FileSystem, Layer, Logger } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -148,7 +150,10 @@ describe("Sharing", () => {
 
 const rows = ["acme 1", "acme 2", "acme 3", "bolt 1"]
 
-const flowOf = (layer: ReturnType<typeof ModelClient.middleware>, model: TestModel.TestModel) => {
+const flowOf = (
+  layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | FileSystem.FileSystem>,
+  model: TestModel.TestModel
+) => {
   const row = Source.fromIterable("rows", rows)
   const reply = Flow.step("reply", { row }, ({ row }) =>
     Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text)
@@ -218,6 +223,121 @@ describe("a wait in a layer's own words", () => {
       const { events } = yield* Fiber.join(fiber)
       const reasons = events.flatMap((event) => (event._tag === "Progress" ? (event.waitingFor?.reason ?? []) : []))
       assert.include(reasons, "the quiet hours")
+    })
+  )
+})
+
+describe("a hook around attempts", () => {
+  it.live("may return an effect at the end of an attempt, which runs before the run ends", () =>
+    Effect.gen(function* () {
+      const path = join(mkdtempSync(join(tmpdir(), "pipe-attempts-")), "attempts.txt")
+      const log = ModelClient.onAttempt(
+        ({ provider }) =>
+          Effect.succeed({
+            onEnd: ({ billed }) =>
+              Effect.gen(function* () {
+                const fs = yield* FileSystem.FileSystem
+                yield* Effect.sleep("1 millis")
+                yield* fs.writeFileString(path, `${provider} ${billed}\n`, { flag: "a" })
+              })
+          }),
+        { name: "AttemptLog", answers: false }
+      )
+      const flow = flowOf(
+        log,
+        TestModel.make(() => "yes")
+      )
+      yield* Effect.provide(Runner.run(flow, { errorsFile: false }), Layer.fresh(Host.layerMemory))
+      assert.deepStrictEqual(
+        readFileSync(path, "utf8").trimEnd().split("\n"),
+        rows.map(() => "test yes")
+      )
+    })
+  )
+
+  it.live("that fails at an end is a warning, and the calls go on", () =>
+    Effect.gen(function* () {
+      const warnings: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))
+      const log = ModelClient.onAttempt(() => Effect.succeed({ onEnd: () => Effect.fail("the disk is full") }), {
+        name: "AttemptLog",
+        answers: false
+      })
+      const flow = flowOf(
+        log,
+        TestModel.make(() => "yes")
+      )
+      const { rows: counts } = yield* Effect.provide(
+        Runner.run(flow, { errorsFile: false }),
+        Layer.fresh(Layer.mergeAll(Host.layerMemory, Logger.layer([logger])))
+      )
+      assert.strictEqual(counts.failed, 0)
+      assert.strictEqual(
+        warnings.filter((text) => text.includes("AttemptLog: onEnd failed: the disk is full")).length,
+        rows.length
+      )
+    })
+  )
+})
+
+describe("the cost of failed rows", () => {
+  it.effect("has the questions that layers have asked for them", () =>
+    Effect.gen(function* () {
+      const guardrail = ModelClient.completionMiddleware(
+        (send) => (request) =>
+          Effect.andThen(
+            ModelClient.aside("guardrail", send)(question("Is this harmful?")),
+            Effect.fail(Failure.refused("no"))
+          ),
+        { name: "Guardrail" }
+      )
+      const flow = flowOf(
+        guardrail,
+        TestModel.make(() => "yes")
+      )
+      const {
+        calls,
+        cost,
+        rows: counts
+      } = yield* Effect.provide(Runner.run(flow, { errorsFile: false }), Layer.fresh(Host.layerMemory))
+      assert.strictEqual(counts.failed, rows.length)
+      assert.isTrue(cost > 0n)
+      assert.strictEqual(calls.failedRowsCost, cost)
+    })
+  )
+})
+
+describe("the keys of a cache of one's own", () => {
+  it.effect("differ by what layers below do, and there is none for a call that must not be cached", () =>
+    Effect.gen(function* () {
+      const seen: Array<string | undefined> = []
+      const keyed = ModelClient.middlewareEffect(
+        (next) =>
+          Effect.map(
+            Cache.keys(next),
+            (keyOf): ModelClient.Send =>
+              (request) =>
+                Effect.flatMap(CallContext.CallContext, (call) => {
+                  seen.push(keyOf(request, call))
+                  return next.send(request)
+                })
+          ),
+        { name: "Keyed", answers: false }
+      )
+      const model = TestModel.make(() => "yes")
+      const below = (text: string) =>
+        ModelClient.mapRequest((request) => ModelRequest.mapText(request, (prompt) => `${prompt}${text}`))
+      const send = (text: string, cache: "on" | "off" = "on") =>
+        ModelClient.send(question("tree")).pipe(
+          CallContext.provide({ cache }),
+          Effect.provide(Layer.provide(keyed, Layer.provide(below(text), model.layer)))
+        )
+      yield* Effect.all([send("."), send("."), send("!"), send(".", "off")])
+      const [first, second, edited, off] = seen
+      assert.isString(first)
+      assert.strictEqual(second, first)
+      assert.notStrictEqual(edited, first)
+      assert.isUndefined(off)
     })
   )
 })

@@ -1,7 +1,14 @@
 /** The plugins hold to the public contracts, and so do those of a third party. */
 import { describe, it } from "@effect/vitest"
-import { Source, Sink } from "@pipe/core"
-import { type Case, ModelClientContract, SinkContract, SourceContract, VectorIndexContract } from "@pipe/core/testing"
+import { CacheStore, Sink, Source, Store } from "@pipe/core"
+import {
+  CacheStoreContract,
+  type Case,
+  ModelClientContract,
+  SinkContract,
+  SourceContract,
+  VectorIndexContract
+} from "@pipe/core/testing"
 import { Anthropic, NodeHost, OpenAi, Simulator, Usearch } from "@pipe/plugins"
 import { Effect, FileSystem, Layer, Schema } from "effect"
 import { mkdtempSync, writeFileSync } from "node:fs"
@@ -43,6 +50,12 @@ describe("a third party's provider", () => {
   }))
   const provider = (endpoint: ModelClientContract.Endpoint) => NimbusKit.layer({ model: "nimbus-1", ...endpoint })
   register(ModelClientContract.cases({ provider, server, host }))
+})
+
+describe("stores of the exact cache", () => {
+  const store = Layer.provide(Store.layerCache, NodeHost.layer({ store: join(folder(), "pipe.db") }))
+  describe("in a file", () => register(CacheStoreContract.cases({ store, isKept: true })))
+  describe("in memory", () => register(CacheStoreContract.cases({ store: CacheStore.layerMemory() })))
 })
 
 describe("the exact index", () => {

@@ -1,6 +1,7 @@
 /** The store on a real PostgreSQL, and the exact cache on a real Redis. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, CacheStore, ModelClient, Stack } from "@pipe/core"
+import { CacheStoreContract } from "@pipe/core/testing"
 import { NodeHost, OpenAi, Redis, Simulator } from "@pipe/plugins"
 import { Effect, Layer } from "effect"
 import * as Servers from "../../../test/Servers.ts"
@@ -28,6 +29,18 @@ describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
 })
 
 describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {
+  it.live(
+    "holds to the contract of stores of the exact cache",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.redis
+        for (const { name, run } of CacheStoreContract.cases({ store: Redis.layerCache({ url }), isKept: true })) {
+          yield* Effect.mapError(Effect.tryPromise(run), (error) => new Error(name, { cause: error.cause }))
+        }
+      }),
+    60_000
+  )
+
   it.live(
     "answers from the server, keeps each answer its time, and fails in one line where nobody is",
     () =>

@@ -211,6 +211,38 @@ describe("a limiter", () => {
   )
 })
 
+describe("an output of another kind", () => {
+  it.live("is not opened by a simulated run, unless it has a place for it", () =>
+    Effect.gen(function* () {
+      const written: Array<string> = []
+      const to = (place: string) =>
+        Effect.succeed({
+          write: (rows: ReadonlyArray<string>) =>
+            Effect.sync(() => written.push(...rows.map((row) => `${place} ${row}`))),
+          finish: Effect.sync(() => written.push(`${place} end`))
+        })
+      const row = words(2)
+      const flow = Flow.make("places", {
+        outputs: [
+          Sink.make("table", row, { open: to("table") }),
+          Sink.make("other", row, { open: to("other"), simulated: to("trial") })
+        ]
+      })
+      yield* Effect.provide(Runner.run(flow), host())
+      assert.deepStrictEqual(written.splice(0), ["trial word 0", "trial word 1", "trial end"])
+      yield* Effect.provide(Runner.run(flow), NodeHost.layerMemory)
+      assert.deepStrictEqual(written.toSorted(), [
+        "other end",
+        "other word 0",
+        "other word 1",
+        "table end",
+        "table word 0",
+        "table word 1"
+      ])
+    })
+  )
+})
+
 describe("the order of a stack", () => {
   const openai = OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
   const mask = ModelClient.middleware(

@@ -1,21 +1,13 @@
-/** The laws of layers, and that equal requests are sent once. */
-import assert from "node:assert/strict"
+/** The contract of stores of answers. */
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { test } from "node:test"
-import { ModelClient, ModelRequest } from "@pipe/core"
-import { LayerLaws, TestModel } from "@pipe/core/testing"
+import { CacheStoreContract } from "@pipe/core/testing"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, Layer } from "effect"
-import { memory } from "./plugin.ts"
+import { Layer } from "effect"
+import { jsonl } from "./plugin.ts"
 
-for (const { name, run } of LayerLaws.cases({ layers: [memory()], host: NodeHost.layerMemory })) test(name, run)
-
-test("equal requests are sent once, at the same time and later", async () => {
-  const model = TestModel.make(() => "Baum")
-  const send = ModelClient.send(ModelRequest.completion({ messages: [{ role: "user", content: "tree" }] }))
-  const twice = Effect.all([send, send], { concurrency: 2 })
-  const answers = await Effect.runPromise(
-    Effect.provide(Effect.andThen(twice, send), Layer.provide(memory(), model.layer))
-  )
-  assert.equal(answers.origin, "cache")
-  assert.equal(model.calls().length, 1)
-})
+const path = join(mkdtempSync(join(tmpdir(), "cache-")), "answers.jsonl")
+const store = Layer.provide(jsonl(path), NodeHost.layerMemory)
+for (const { name, run } of CacheStoreContract.cases({ store, isKept: true })) test(name, run)

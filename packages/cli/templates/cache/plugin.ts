@@ -1,41 +1,37 @@
-/** A cache in memory, for the time of a run. Put `memory()` at the top of a stack, above retries. */
-import {
-  CallContext,
-  LayerAnnotations,
-  ModelClient,
-  type ModelRequest,
-  ModelResponse,
-  RequestKey,
-  Sharing
-} from "@pipe/core"
-import { Context, Effect } from "effect"
+/** Keeps answers in a file of JSON lines: `Cache.layer().pipe(Layer.provide(jsonl("answers.jsonl")))`. */
+import { CacheStore } from "@pipe/core"
+import { Effect, FileSystem, Layer, Schema } from "effect"
 
-/** `middlewareService`, because a plan asks the built layer what it holds. */
-export const memory = () =>
-  ModelClient.middlewareService(
-    (next) =>
-      Effect.sync(() => {
-        const kept = new Map<string, ModelResponse.ModelResponse>()
-        // Equal requests at the same time are sent once.
-        const share = Sharing.make()
-        // The key is the request as it reaches the provider.
-        const keyOf = (request: ModelRequest.ModelRequest, call: CallContext.CallContext) =>
-          RequestKey.content(next.resolve(request, call))
-        return {
-          resolve: next.resolve,
-          send: <R extends ModelRequest.ModelRequest>(request: R) =>
-            Effect.flatMap(CallContext.CallContext, (call) => {
-              const key = keyOf(request, call)
-              const known = ModelResponse.forRequest(request, kept.get(key))
-              if (known !== undefined) return Effect.succeed(ModelResponse.again(known, "cache"))
-              const keep = (response: ModelResponse.ModelResponse) => Effect.sync(() => void kept.set(key, response))
-              return share(key, Effect.tap(next.send(request), keep))
-            }),
-          annotations: Context.make(LayerAnnotations.Cached, {
-            peek: (request, call) => Effect.sync(() => kept.get(keyOf(request, call)))
-          })
-        }
-      }),
-    // A kept answer is the provider's own.
-    { name: "Memory", answers: false }
+const Entry = Schema.fromJsonString(
+  Schema.Struct({ key: Schema.String, value: Schema.String, expiresAt: Schema.optional(Schema.Number) })
+)
+
+/** The cache gives keys and texts to keep; the store only keeps them. */
+export const jsonl = (path: string) =>
+  Layer.effect(
+    CacheStore.CacheStore,
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const kept = new Map<string, typeof Entry.Type>()
+      const text = (yield* fs.exists(path)) ? yield* fs.readFileString(path) : ""
+      for (const line of text.split("\n").slice(0, -1)) {
+        const entry = yield* Schema.decodeEffect(Entry)(line)
+        kept.set(entry.key, entry)
+      }
+      return CacheStore.CacheStore.of({
+        get: (key, now) =>
+          Effect.sync(() => {
+            const entry = kept.get(key)
+            return entry?.expiresAt !== undefined && entry.expiresAt <= now ? undefined : entry?.value
+          }),
+        set: ({ expiresAt, key, value }) =>
+          Effect.gen(function* () {
+            const entry = { key, value, ...(expiresAt === undefined ? undefined : { expiresAt }) }
+            yield* fs.writeFileString(path, `${yield* Schema.encodeEffect(Entry)(entry)}\n`, { flag: "a" })
+            kept.set(key, entry)
+          }).pipe(
+            Effect.mapError((cause) => new CacheStore.CacheStoreError({ message: `${path}: cannot be written`, cause }))
+          )
+      })
+    }).pipe(Effect.mapError((cause) => new CacheStore.CacheStoreError({ message: `${path}: cannot be read`, cause })))
   )

@@ -2,14 +2,15 @@
 import { Failure, LayerAnnotations, ModelClient, ModelRequest, ModelResponse } from "@pipe/core"
 import { Context, Effect } from "effect"
 
-const question = (request: ModelRequest.ModelRequest) =>
+/** A model named here answers the question; without one, the default of the provider does. */
+const question = (request: ModelRequest.Completion) =>
   ModelRequest.completion({
     messages: [{ role: "user", content: `Is this harmful? Reply yes or no.\n\n${ModelRequest.text(request)}` }]
   })
 
 /** `aside` sends the layer's own question: it has nothing of the step's call but its run, row and budget. */
 export const guardrail = () =>
-  ModelClient.middleware(
+  ModelClient.completionMiddleware(
     (send) => (request) =>
       Effect.flatMap(ModelClient.aside("guardrail", send)(question(request)), (verdict) =>
         /^yes\b/i.test(ModelResponse.text(verdict))
@@ -19,8 +20,8 @@ export const guardrail = () =>
     {
       name: "Guardrail",
       // A plan shows the questions in lines of their own: `reply / guardrail`.
-      annotations: Context.make(LayerAnnotations.Asks, (request) => [
-        { purpose: "guardrail", request: question(request) }
-      ])
+      annotations: Context.make(LayerAnnotations.Asks, (request) =>
+        request._tag === "Completion" ? [{ purpose: "guardrail", request: question(request) }] : []
+      )
     }
   )

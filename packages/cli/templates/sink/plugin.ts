@@ -3,7 +3,7 @@ import { type Node, Sink } from "@pipe/core"
 import { Effect, FileSystem } from "effect"
 
 /** The rows in a file, which appears when the run is complete. */
-export const records = <A extends object>(path: string, rows: Node.Node<A>) =>
+export const records = <A extends object, E, R>(path: string, rows: Node.Node<A, E, R>) =>
   Sink.make(path, rows, {
     open: Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem

@@ -12,6 +12,7 @@ import * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as RunHooks from "../client/RunHooks.ts"
+import * as Simulation from "../client/Simulation.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -224,7 +225,8 @@ const gather = <R extends ModelRequest.ModelRequest>(
       provider: provider.name,
       startedAt: at,
       serviceTier: "batch",
-      isBatched: true
+      isBatched: true,
+      ...(fiber.getRef(Simulation.Simulation) === undefined ? undefined : { isSimulated: true })
     })
     const put = ({ end, held, limited, request }: Attempt.Admitted) =>
       add(sender, request, line, { at, count, admission: { end, held, limited } })

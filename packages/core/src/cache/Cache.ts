@@ -128,6 +128,48 @@ export const layer = (
   )
 }
 
+/**
+ * The keys of requests, for a cache of your own: the same that `layer` uses. Equal keys mean that the same request
+ * reaches the same address through layers that do the same. `undefined` when the call must not be cached.
+ *
+ * To keep answers of the exact cache elsewhere, implement `CacheStore` instead.
+ *
+ * **Example** (a cache of a step's last answers)
+ *
+ * ```ts
+ * import { Cache, CallContext, ModelClient, ModelResponse } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const last = ModelClient.middlewareEffect(
+ *   (next) =>
+ *     Effect.map(Cache.keys(next), (keyOf): ModelClient.Send => {
+ *       const kept = new Map<string, ModelResponse.ModelResponse>()
+ *       return (request) =>
+ *         Effect.flatMap(CallContext.CallContext, (call) => {
+ *           const key = keyOf(request, call)
+ *           const known = key === undefined ? undefined : ModelResponse.forRequest(request, kept.get(key))
+ *           if (known !== undefined) return Effect.succeed(ModelResponse.again(known, "cache"))
+ *           return Effect.tap(next.send(request), (response) =>
+ *             Effect.sync(() => {
+ *               if (key !== undefined && ModelResponse.isComplete(response)) kept.set(key, response)
+ *             })
+ *           )
+ *         })
+ *     }),
+ *   { name: "Last", answers: false }
+ * )
+ * ```
+ */
+export const keys = (
+  next: ModelClient.Service,
+  options: Pick<Options, "namespace"> = {}
+): Effect.Effect<(request: ModelRequest.ModelRequest, call: CallContext.CallContext) => string | undefined> =>
+  Effect.map(Closure.Current, (closures) => {
+    const keyFor = keysOf(options.namespace, next.layers ?? [], closures)
+    return (request, call) =>
+      call.cache === "off" ? undefined : keyFor(next.resolve(request, call), call.values, request)
+  })
+
 /** Keeps answers that came from a provider and that the caller accepts. */
 const writer =
   ({
@@ -253,7 +295,7 @@ type KeyFor = (
  * `LayerCode.hidden`). Where they change answers, the request as it arrived is part of the key: what was restored for
  * one request is not the answer to another that was sent alike.
  */
-export const keysOf = (
+const keysOf = (
   namespace: string | undefined,
   layers: ReadonlyArray<ModelClient.LayerInfo>,
   closures: Parameters<typeof LayerCode.hidden>[1]

@@ -40,6 +40,8 @@ export interface AttemptCall<out R extends ModelRequest = ModelRequest> {
   readonly isReask?: boolean
   /** The output limit was set by another hook and not by the caller, so it may be lowered. */
   readonly limited?: boolean
+  /** A simulator answers in place of the provider. */
+  readonly isSimulated?: boolean
   /** The most output tokens that the model has room for in this request, when the provider has said so. */
   readonly room?: number
 }
@@ -82,6 +84,23 @@ export interface Admission<out R extends ModelRequest = ModelRequest> {
 
 /** Admits an attempt, delays it, or refuses it. */
 export type AttemptHook = <R extends ModelRequest>(call: AttemptCall<R>) => Effect.Effect<Admission<R>, AiError.AiError>
+
+/** What a custom hook wants of an attempt: `onEnd` may return an effect. */
+export interface Watched<out R extends ModelRequest = ModelRequest, out E = never, out S = never> extends Omit<
+  Admission<R>,
+  "onEnd"
+> {
+  /**
+   * Called once when the attempt has ended, however it ended; also when another hook refused it. An effect that it
+   * returns runs soon after, one at a time. A failure of it is a warning.
+   */
+  readonly onEnd?: (ended: AttemptEnd) => void | Effect.Effect<unknown, E, S>
+}
+
+/** A custom hook. See `ModelClient.onAttempt`. */
+export type Watch<E = never, S = never> = <R extends ModelRequest>(
+  call: AttemptCall<R>
+) => Effect.Effect<Watched<R, E, S>, AiError.AiError>
 
 /**
  * An attempt that all hooks have admitted.

@@ -31,15 +31,15 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as BatchProvider from "../batch/BatchProvider.ts"
-import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import * as Quality from "../routing/Quality.ts"
+import * as Aside from "./Aside.ts"
 import type * as Attempt from "./Attempt.ts"
+import * as AttemptEnds from "./AttemptEnds.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
@@ -116,7 +116,7 @@ export const send = <R extends ModelRequest.ModelRequest>(
  *
  * const harmful = new AiError.ContentPolicyError({ description: "the guardrail rejects the text" })
  *
- * export const guardrail = ModelClient.middleware(
+ * export const guardrail = ModelClient.completionMiddleware(
  *   (send) => (request) =>
  *     Effect.flatMap(ModelClient.aside("guardrail", send)(question(ModelRequest.text(request))), (verdict) =>
  *       ModelResponse.text(verdict).startsWith("yes")
@@ -127,17 +127,8 @@ export const send = <R extends ModelRequest.ModelRequest>(
  * )
  * ```
  */
-export const aside =
-  (purpose: string, send: Send): Send =>
-  (request) =>
-    Effect.flatMap(RunHooks.RunHooks, ({ ledger }) =>
-      ledger === undefined ? send(request) : ledger(send)(request)
-    ).pipe(
-      CallContext.provideState({ check: undefined, outcome: undefined, isRecorded: false }),
-      CallContext.provide({ purpose, accept: CallContext.empty.accept, isReask: false }),
-      Effect.provideService(Varying.Varying, undefined),
-      Effect.provideService(Quality.Quality, undefined)
-    )
+export const aside = <S extends Send | SendCompletion | SendEmbedding>(purpose: string, send: S): S =>
+  Aside.make(purpose, send as Send) as S
 
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
@@ -457,16 +448,39 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
 
 /**
  * Makes a layer that runs a hook around each attempt below it: retries, re-asks, fallbacks, the calls of other layers, and
- * requests of batches. See `Attempt`.
+ * requests of batches. See `Attempt`. An effect that `onEnd` returns runs soon after; the end of the run waits for it.
+ *
+ * **Example** (a log in a file)
+ *
+ * ```ts
+ * import { ModelClient } from "@pipe/core"
+ * import { Effect, FileSystem } from "effect"
+ *
+ * export const log = (path: string) =>
+ *   ModelClient.onAttempt(
+ *     ({ provider }) =>
+ *       Effect.succeed({
+ *         onEnd: ({ billed }) =>
+ *           Effect.flatMap(FileSystem.FileSystem, (fs) =>
+ *             fs.writeFileString(path, `${provider}: billed ${billed}\n`, { flag: "a" })
+ *           )
+ *       }),
+ *     { name: "Log", answers: false }
+ *   )
+ * ```
  */
-export const onAttempt = (
-  hook: Attempt.AttemptHook,
+export const onAttempt = <E = never, R = never>(
+  hook: Attempt.Watch<E, R>,
   said?: LayerInfo
-): Layer.Layer<ModelClient, never, ModelClient> => {
-  const around = RunHooks.withAttempts(hook)
+): Layer.Layer<ModelClient, never, ModelClient | R> => {
+  const info = infoOf(hook, said)
   return layerOf(
-    (next) => Effect.succeed({ send: (request) => around(next.send(request)), resolve: next.resolve }),
-    infoOf(hook, said)
+    (next) =>
+      Effect.map(AttemptEnds.make<E, R>(info.name), (later) => {
+        const around = RunHooks.withAttempts(later(hook))
+        return { send: (request) => around(next.send(request)), resolve: next.resolve }
+      }),
+    info
   )
 }
 
@@ -629,14 +643,16 @@ export const provider = (options: ProviderOptions): Service => {
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
-        const ask = asker(runHooks, (fiber.getRef(Simulation.Simulation) ?? built) !== undefined)
+        const isSimulated = (fiber.getRef(Simulation.Simulation) ?? built) !== undefined
+        const ask = asker(runHooks, isSimulated)
         const one = <R extends ModelRequest.ModelRequest>(request: R) =>
           ask(
             {
               request,
               provider: options.name,
               startedAt: clock.currentTimeMillisUnsafe(),
-              ...(isReask ? { isReask } : undefined)
+              ...(isReask ? { isReask } : undefined),
+              ...(isSimulated ? { isSimulated } : undefined)
             },
             { clock, hooks, step, expected }
           )

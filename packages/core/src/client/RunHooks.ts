@@ -150,7 +150,11 @@ export const provide =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.updateService(effect, RunHooks, (hooks) => ({ ...hooks, ...changes }))
 
-/** Runs an effect with one more hook around its attempts. */
+/**
+ * Runs an effect with one more hook around its attempts.
+ *
+ * @internal
+ */
 export const withAttempts =
   (hook: Attempt.AttemptHook) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

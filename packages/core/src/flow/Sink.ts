@@ -190,24 +190,24 @@ export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink
 
 const LINE_BREAKS = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g
 
-/** Passes every row to a function, one after the other. */
+/** Passes every row to a function, one after the other; in simulated runs too. */
 export const forEach = <S extends Rows, E = never, R = never>(
   name: string,
   rows: S,
   f: (row: RowOf<S>) => Effect.Effect<unknown, E, R>
-): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> =>
-  make(name, rows, {
-    open: Effect.succeed({
-      write: (values: ReadonlyArray<RowOf<S>>) => Effect.forEach(values, f, { discard: true })
-    })
+): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> => {
+  const open = Effect.succeed({
+    write: (values: ReadonlyArray<RowOf<S>>) => Effect.forEach(values, f, { discard: true })
   })
+  return make(name, rows, { open, simulated: open })
+}
 
 /**
  * Makes a custom output. It is opened for the run, receives rows in the order of the source, several at a time, and is
  * finished when the run is complete.
  *
  * **Details** Whatever was opened is closed when the run ends, however it ends. `finish` runs only when all rows are
- * done: commit what was written there. A custom output has no separate place for simulated runs.
+ * done: commit what was written there. A simulated run writes nothing here, unless `simulated` opens another place.
  *
  * **Example** (rows in a list)
  *
@@ -226,26 +226,39 @@ export const forEach = <S extends Rows, E = never, R = never>(
 export const make = <S extends Rows, W extends OpenedSink<RowOf<S>>, E = never, R = never>(
   name: string,
   rows: S,
-  options: { readonly open: Effect.Effect<W, E, R> }
+  options: {
+    readonly open: Effect.Effect<W, E, R>
+    /** Opens another place for simulated runs, such as a test database. Default: their rows are not written. */
+    readonly simulated?: Effect.Effect<W, E, R>
+  }
 ): Sink<
   E | WriterError<W> | Node.Error<NodesOf<S>>,
   Exclude<R | WriterServices<W>, Scope.Scope> | Node.Services<NodesOf<S>>
 > => {
   const { inputs, toRow } = shape(rows)
-  return fromWriter({
-    name,
-    inputs,
-    toStdout: false,
-    path: undefined,
-    open: Effect.map(options.open, ({ finish = Effect.void, write }) => ({
-      write: (values) => Effect.asVoid(write(values.map((value) => toRow(value) as RowOf<S>))),
+  type Made = Sink<
+    E | WriterError<W> | Node.Error<NodesOf<S>>,
+    Exclude<R | WriterServices<W>, Scope.Scope> | Node.Services<NodesOf<S>>
+  >
+  const opened = (open: Effect.Effect<W, E, R>) =>
+    Effect.map(open, ({ finish = Effect.void, write }) => ({
+      write: (values: Values) => Effect.asVoid(write(values.map((value) => toRow(value) as RowOf<S>))),
       finish: Effect.asVoid(finish)
-    })) as Sink<
-      E | WriterError<W> | Node.Error<NodesOf<S>>,
-      Exclude<R | WriterServices<W>, Scope.Scope> | Node.Services<NodesOf<S>>
-    >["open"]
+    })) as Made["open"]
+  const sink = { name, inputs, toStdout: false, path: undefined } as const
+  return fromWriter({
+    ...sink,
+    open: opened(options.open),
+    simulated: fromWriter({
+      ...sink,
+      isSimulated: true,
+      open: options.simulated === undefined ? unwritten : opened(options.simulated)
+    })
   })
 }
+
+/** Takes rows and writes none. */
+const unwritten = Effect.succeed({ write: () => Effect.void, finish: Effect.void })
 
 /** An output of your own that was opened for a run. */
 export interface OpenedSink<in Row> {

@@ -158,9 +158,12 @@ const failedRows =
   (run, after) =>
     Effect.map(
       database.query(
-        `SELECT CAST(sum(cost) AS TEXT) AS cost FROM attempts
-        WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
-        [run, run, after]
+        // The requests that layers send themselves are under `step / purpose`.
+        `SELECT CAST(sum(a.cost) AS TEXT) AS cost FROM attempts a
+        JOIN (SELECT DISTINCT node, row_index FROM failures WHERE run = ? AND id > ?) f ON f.row_index = a.row_index
+          AND (a.step = f.node OR substr(a.step, 1, length(f.node) + 3) = f.node || ' / ')
+        WHERE a.run = ?`,
+        [run, after, run]
       ),
       ([row]) => Database.totalBigInt(row?.["cost"])
     )

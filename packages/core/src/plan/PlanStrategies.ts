@@ -154,42 +154,43 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
 }
 
 /** Notes for the author about the planned calls. */
-export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
-  planned.flatMap(({ line, one, output, prefix, price }) => {
-    const { kept, rule, saved, tokens } = prefix
-    const found: Array<string> = []
-    if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
-      found.push(
-        `${one.step}: its prompts have a common prefix of about ${tokens} tokens; ${line.provider} caches prefixes for ${one.model} from ${rule.minimum} tokens, so none is charged less`
-      )
-    }
-    const batch = PlanCost.batchCost({ line, one, output, price })
-    if (saved > Money.zero && batch !== undefined) {
-      const online = PlanCost.onlineCost({ one, output, price, prefix }, true)!
-      found.push(
-        `${one.step}: batches and prompt cache do not add up, because the requests of a batch run in parallel and rarely find each other's prefix: ${Money.format(
-          batch
-        )} in batches, ${Money.format(online)} as single calls with PromptCache.layer(); ${online < batch ? "single calls are" : "batches are"} cheaper`
-      )
-    }
-    if (one.isMost)
-      found.push(
-        `${one.step}: only the run shows how many rows earlier models leave to ${one.model}; all are counted here`
-      )
-    if (one.rounds !== undefined)
-      found.push(
-        one.rounds === 0
-          ? `${one.step}: it has tools, and only the run shows how often a row calls the model; one call is counted here, and the run's number in the next plan`
-          : `${one.step}: it has tools; each row counts ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
-      )
-    if (one.unknownFile !== undefined)
-      found.push(
-        `${one.step}: only the run shows the tokens of a file of type ${one.unknownFile} for ${one.model}; none are counted here`
-      )
-    if (one.isReused)
-      found.push(`${one.step}: only the run shows how many answers are reused by meaning; this is the most it costs`)
-    return found
-  })
+export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> => [...new Set(planned.flatMap(notesOf))]
+
+const notesOf = ({ line, one, output, prefix, price }: Planned): ReadonlyArray<string> => {
+  const { kept, rule, saved, tokens } = prefix
+  const found: Array<string> = []
+  if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
+    found.push(
+      `${one.step}: its prompts have a common prefix of about ${tokens} tokens; ${line.provider} caches prefixes for ${one.model} from ${rule.minimum} tokens, so none is charged less`
+    )
+  }
+  const batch = PlanCost.batchCost({ line, one, output, price })
+  if (saved > Money.zero && batch !== undefined) {
+    const online = PlanCost.onlineCost({ one, output, price, prefix }, true)!
+    found.push(
+      `${one.step}: batches and prompt cache do not add up, because the requests of a batch run in parallel and rarely find each other's prefix: ${Money.format(
+        batch
+      )} in batches, ${Money.format(online)} as single calls with PromptCache.layer(); ${online < batch ? "single calls are" : "batches are"} cheaper`
+    )
+  }
+  if (one.isMost)
+    found.push(
+      `${one.step}: only the run shows how many rows earlier models leave to ${one.model}; all are counted here`
+    )
+  if (one.rounds !== undefined)
+    found.push(
+      one.rounds === 0
+        ? `${one.step}: it has tools, and only the run shows how often a row calls the model; one call is counted here, and the run's number in the next plan`
+        : `${one.step}: it has tools; each row counts ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
+    )
+  if (one.unknownFile !== undefined)
+    found.push(
+      `${one.step}: only the run shows the tokens of a file of type ${one.unknownFile} for ${one.model}; none are counted here`
+    )
+  if (one.isReused)
+    found.push(`${one.step}: only the run shows how many answers are reused by meaning; this is the most it costs`)
+  return found
+}
 
 /** A shorter prefix is not worth a note. */
 const NOTEWORTHY = 200

@@ -1,4 +1,5 @@
 /** What tests of flows need. `@pipe/core` imports none of it. */
+export * as CacheStoreContract from "./CacheStoreContract.ts"
 export * as Case from "./Case.ts"
 export * as Faults from "./Faults.ts"
 export * as LayerLaws from "./LayerLaws.ts"

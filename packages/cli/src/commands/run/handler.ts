@@ -154,6 +154,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   if (input.simulate && !input.json && !input.quiet) {
     view.note(
       "answers are simulated: no provider is called, nothing is paid, and outputs have .simulated in their names"
+        + (flow.outputs.some(({ path }) => path === undefined) ? "; outputs of your own are not written" : "")
     )
   }
   const options = yield* optionsOf(session, view)
