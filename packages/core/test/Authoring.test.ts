@@ -255,7 +255,7 @@ describe("a hook around attempts", () => {
     })
   )
 
-  it.live("that fails at an end is a warning, and the calls go on", () =>
+  it.live("that fails at an end is a warning, and the calls continue", () =>
     Effect.gen(function* () {
       const warnings: Array<string> = []
       const logger = Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))
@@ -284,7 +284,7 @@ describe("the cost of failed rows", () => {
   it.effect("has the questions that layers have asked for them", () =>
     Effect.gen(function* () {
       const guardrail = ModelClient.completionMiddleware(
-        (send) => (request) =>
+        (send) => () =>
           Effect.andThen(
             ModelClient.aside("guardrail", send)(question("Is this harmful?")),
             Effect.fail(Failure.refused("no"))
@@ -307,7 +307,7 @@ describe("the cost of failed rows", () => {
   )
 })
 
-describe("the keys of a cache of one's own", () => {
+describe("the keys of a custom cache", () => {
   it.effect("differ by what layers below do, and there is none for a call that must not be cached", () =>
     Effect.gen(function* () {
       const seen: Array<string | undefined> = []

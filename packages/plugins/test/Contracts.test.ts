@@ -54,8 +54,12 @@ describe("a third party's provider", () => {
 
 describe("stores of the exact cache", () => {
   const store = Layer.provide(Store.layerCache, NodeHost.layer({ store: join(folder(), "pipe.db") }))
-  describe("in a file", () => register(CacheStoreContract.cases({ store, isKept: true })))
-  describe("in memory", () => register(CacheStoreContract.cases({ store: CacheStore.layerMemory() })))
+  describe("in a file", () => {
+    register(CacheStoreContract.cases({ store, isKept: true }))
+  })
+  describe("in memory", () => {
+    register(CacheStoreContract.cases({ store: CacheStore.layerMemory() }))
+  })
 })
 
 describe("the exact index", () => {
