@@ -1,9 +1,9 @@
 /** Flows tested with the public kit: a test model, rows from code, a store in memory. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, ModelClient, ModelRequest, Money, Sink, Source, Stack } from "@pipe/core"
+import { Embedder, Flow, ModelClient, ModelRequest, Money, RunHooks, Sink, Source, Stack } from "@pipe/core"
 import { TestFlow, TestModel } from "@pipe/core/testing"
 import { Effect, Fiber, Layer, Schema } from "effect"
-import { AiError, LanguageModel } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 
 /** A provider that no test reaches. */
@@ -118,6 +118,50 @@ describe("TestFlow", () => {
         run.failed[0]!.message,
         "the test model has no answer for step english; it has answers for: verdict"
       )
+    })
+  )
+
+  it.effect("calls no provider and no embedder without a model either", () =>
+    Effect.gen(function* () {
+      const run = yield* TestFlow.run(flow, { sources })
+      assert.strictEqual(run.failed.length, 2)
+      assert.include(run.failed[0]!.message, "the test model has no answer for step english; it has answers for: none")
+      const remote = Layer.succeed(EmbeddingModel.EmbeddingModel)(
+        yield* EmbeddingModel.make({ embedMany: () => Effect.die("a test calls the embedder") })
+      )
+      const embedder = Layer.provide(Embedder.layer({ name: "remote", unfit: () => undefined }), remote)
+      const embedded = Effect.provide(
+        Effect.flatMap(Embedder.Embedder, ({ embed }) => embed("a text")),
+        embedder
+      )
+      const model = TestModel.make(() => [[3, 4]])
+      assert.deepStrictEqual(
+        [...(yield* RunHooks.provide({ standIn: model.standIn })(embedded))],
+        [...Float32Array.of(0.6, 0.8)]
+      )
+    })
+  )
+
+  it.effect("says what is no answer", () =>
+    Effect.gen(function* () {
+      const cases: ReadonlyArray<readonly [answer: unknown, words: string]> = [
+        [undefined, "undefined: return a text or a value"],
+        [Promise.resolve("text"), "a promise: return Effect.promise(() => …)"],
+        [new Error("down"), "an Error (down): return TestModel.failure(…)"],
+        [() => "text", "a function: call it"]
+      ]
+      for (const [answer, words] of cases) {
+        const model = TestModel.make(() => answer as string)
+        const run = yield* TestFlow.run(flow, { model, sources })
+        assert.include(run.failed[0]!.message, `the test model cannot answer with ${words}`)
+      }
+    })
+  )
+
+  it.effect("knows its own nodes alone", () =>
+    Effect.gen(function* () {
+      const run = yield* TestFlow.run(flow, { model: TestModel.make({}), sources })
+      assert.throws(() => run.rows(Source.fromIterable("elsewhere", [1])), /flow reviews has no node elsewhere/)
     })
   )
 })

@@ -425,6 +425,11 @@ describe("an author's functions", () => {
       const provider = layer({ baseUrl: server.url })
       yield* Wire.ask(provider, Wire.question("tree", { providerOptions: { stratus: { tone: "kind" } } }))
       assert.strictEqual(JSON.parse(server.seen[0]!.body).tone, "kind")
+      // What another model, more answers or a longer one would cost is not for options to set.
+      for (const options of [{ model: "dear" }, { n: 50 }, { stream: true }, { most: 1e9 }, { prompt: "another" }]) {
+        const { error } = yield* Wire.ask(provider, Wire.question("tree", { providerOptions: { stratus: options } }))
+        assert.match(ModelFailure.message(error!), /providerOptions\.stratus\.\w+ is not accepted: /)
+      }
       const sized = yield* Wire.over(
         provider,
         ModelClient.send(ModelRequest.embedding({ inputs: ["a"], dimensions: 8 }))
@@ -576,6 +581,10 @@ describe("a declaration", () => {
           },
           { model: "stratus-1", baseUrl: server.url, ...more }
         )
+      /** What the body captures. */
+      const inTone = (tone: string) =>
+        Operation.completion({ ...spec, body: (request) => ({ prompt: `${tone} ${ModelRequest.text(request)}` }) })
+      const Trimmed = Schema.Struct({ ...Answer.fields, text: Schema.Trim })
       const attempts = (provider: ReturnType<typeof own>) =>
         Effect.map(Runner.run(flowOf(provider)), ({ calls }) => calls.attempts)
       assert.strictEqual(yield* attempts(own({})), 3)
@@ -584,12 +593,34 @@ describe("a declaration", () => {
         own({ tone: /kind/ }),
         own({ clientSecret: "a-secret-option-9f3c" }),
         own({}, { headers: { "stratus-version": "2" } }),
-        own({}, { completion: Operation.completion({ ...spec, path: "/v2/answer" }) })
+        own({}, { completion: Operation.completion({ ...spec, path: "/v2/answer" }) }),
+        own({}, { completion: inTone("kind") }),
+        own({}, { completion: inTone("harsh") }),
+        own({}, { completion: Operation.completion({ ...spec, answer: Trimmed }) })
       ]
       for (const other of others) assert.strictEqual(yield* attempts(other), 3)
       assert.strictEqual(yield* attempts(own({})), 0)
     }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
   )
+
+  it.live("nested without end in an answer or a refusal fails the call in words", () =>
+    Effect.gen(function* () {
+      const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`
+      for (const status of [200, 400]) {
+        const server = yield* Wire.serve(() => ({ status, body: `{"text": 3, "error": ${deep}}` }))
+        const { error } = yield* Wire.ask(layer({ baseUrl: server.url }), Wire.question("tree"))
+        assert.notInclude(ModelFailure.message(error!), "call stack")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it("with a limit that no request fits is refused", () => {
+    const spec = { path: "/embed", body: () => ({}), answer: Vectors, read: () => ({ vectors: [] }) }
+    assert.throws(
+      () => Operation.embedding({ ...spec, limits: { inputs: 0 } }),
+      /limits\.inputs is 0; expected 1 or more/
+    )
+  })
 
   it("names an option that does not exist", () => {
     assert.throws(

@@ -197,6 +197,8 @@ export interface Provider {
   readonly endpoint?: string | undefined
   /** A simulator replaces it. */
   readonly isSimulated?: boolean
+  /** Its functions describe an API: what they capture are constants and arguments, not clients. */
+  readonly isDescribed?: boolean
   /** The options that change answers and that requests do not show, as JSON. */
   readonly answers?: unknown
   /** Identifies the account whose limits its calls count against, without revealing the key. */

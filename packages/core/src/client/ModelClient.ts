@@ -620,6 +620,7 @@ export const provider = (options: ProviderOptions): Service => {
         annotations: Context.make(LayerAnnotations.Provider, {
           endpoint,
           isSimulated: built !== undefined,
+          isDescribed: options.code !== undefined,
           // The providers of this package show theirs in requests.
           answers: options.isRedirected === true ? undefined : answers,
           account: options.account,

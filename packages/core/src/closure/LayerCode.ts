@@ -35,7 +35,7 @@ export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): Reado
     return [
       {
         layer,
-        meaning: isProvider ? codeAlone(meaning) : meaning
+        meaning: isProvider ? (isDescribed(layer) ? ofDescription : codeAlone)(meaning) : meaning
       }
     ]
   })
@@ -61,6 +61,19 @@ const meaningOf = (code: NonNullable<LayerInfo["code"]>, closures: Closures): Cl
 const codeAlone = (meaning: Closure.Meaning): Closure.Meaning => ({
   ...meaning,
   captured: new Map([...meaning.captured].filter(([, text]) => Closure.isCode(text))),
+  unknown: new Map()
+})
+
+const isDescribed = (layer: LayerInfo): boolean =>
+  LayerAnnotations.get(layer, LayerAnnotations.Provider)?.isDescribed === true
+
+/**
+ * The functions of a described API, apart from its `send`, capture constants and arguments that change answers. A record
+ * with a key in it is left out: what else is in it are options, which the provider declares.
+ */
+const ofDescription = (meaning: Closure.Meaning): Closure.Meaning => ({
+  ...meaning,
+  captured: new Map([...meaning.captured].filter(([, text]) => !text.includes("apiKey"))),
   unknown: new Map()
 })
 

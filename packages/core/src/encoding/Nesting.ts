@@ -38,6 +38,15 @@ export const parse = (text: string): unknown => {
   return value
 }
 
+/** `JSON.stringify` for display: a value that cannot be written is described. */
+export const shown = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? "nothing"
+  } catch (error) {
+    return `(a value that cannot be shown: ${error instanceof RangeError ? problem : String(error)})`
+  }
+}
+
 const hasMore = (text: string, character: string, count: number): boolean => {
   if (text.length <= count) return false
   for (let at = text.indexOf(character), n = 1; at !== -1; at = text.indexOf(character, at + 1), n++) {

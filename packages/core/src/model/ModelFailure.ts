@@ -18,6 +18,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import * as Nesting from "../encoding/Nesting.ts"
 import * as ModelResponse from "./ModelResponse.ts"
 import type * as Usage from "./Usage.ts"
 
@@ -165,7 +166,7 @@ const answers = new WeakMap<AiError.AiError, string>()
 
 /** Attaches the text received in place of an answer, for display. */
 export const withAnswer = (error: AiError.AiError, answer: unknown): AiError.AiError => {
-  const text = typeof answer === "string" ? answer : JSON.stringify(answer)
+  const text = typeof answer === "string" || answer === undefined ? answer : Nesting.shown(answer)
   if (text !== undefined) answers.set(error, text.slice(0, MOST_ANSWER).toWellFormed())
   return error
 }

@@ -27,6 +27,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
@@ -49,7 +50,8 @@ export class Embedder extends Context.Service<Embedder, Service>()("@pipe/core/E
 /** What must be known of a model. */
 export interface Options extends Pick<Service, "name" | "unfit"> {
   /**
-   * Set when it calls no provider: simulated runs then use it too. Any other embedder is replaced by the simulator.
+   * Set when it calls no provider: simulated runs then use it too. Any other embedder is replaced by the simulator,
+   * and by the model of a test.
    */
   readonly isLocal?: boolean
 }
@@ -67,13 +69,16 @@ export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfi
   name,
   unfit,
   embed: (text) =>
-    Effect.flatMap(Simulation.Simulation, (simulation) =>
-      simulation === undefined || isLocal === true
-        ? Effect.map(model.embed(text), ({ vector }) => unit(vector))
-        : Effect.map(simulation.answer(name, ModelRequest.embedding({ model: name, inputs: [text] })), ({ vectors }) =>
-            unit(vectors[0]!)
-          )
-    )
+    Effect.withFiber((fiber) => {
+      const simulation = fiber.getRef(Simulation.Simulation)
+      const { standIn } = fiber.getRef(RunHooks.RunHooks)
+      if (isLocal === true || (simulation === undefined && standIn === undefined)) {
+        return Effect.map(model.embed(text), ({ vector }) => unit(vector))
+      }
+      const request = ModelRequest.embedding({ model: name, inputs: [text] })
+      const answer = standIn === undefined ? simulation!.answer(name, request) : standIn.send(name)(request)
+      return Effect.map(answer, ({ vectors }) => unit(vectors[0]!))
+    })
 })
 
 /** Makes an embedder from the `EmbeddingModel` in context. */

@@ -47,7 +47,7 @@ import * as Pricing from "../price/Pricing.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
 import * as Runner from "../run/Runner.ts"
 import * as Store from "../store/Store.ts"
-import type * as TestModel from "./TestModel.ts"
+import * as TestModel from "./TestModel.ts"
 
 /** What nothing is read from or written to. */
 const platform = Layer.mergeAll(FileSystem.layerNoop({}), Path.layer, Stdio.layerTest({}), Digest.layerWebCrypto)
@@ -61,7 +61,7 @@ export const host: Layer.Layer<Flow.Host> = Layer.suspend(() =>
 
 /** The options of `TestFlow.run`. */
 export interface Options extends Runner.ReadOptions {
-  /** Answers in place of every provider. Default: none, for a flow that calls no model. */
+  /** Answers in place of every provider. Default: one without answers, which fails the rows that call it. */
   readonly model?: TestModel.TestModel
   /** Files, prices and the store. Default: `TestFlow.host`. Provide one to several runs, and they share its store. */
   readonly host?: Layer.Layer<Flow.Host, Store.StoreError>
@@ -83,7 +83,7 @@ export interface TestRun {
 /** Runs a flow. A run that stops early is a result too: its `summary` says why. */
 export const run = <F>(flow: Flow.Flow<F>, options: Options = {}): Effect.Effect<TestRun, Runner.StartError> =>
   Effect.suspend(() => {
-    const { host: given = host, model, observe, ...rest } = options
+    const { host: given = host, model = TestModel.make({}), observe, ...rest } = options
     const values = new Map<Node.Any, Array<unknown>>()
     const events: Array<RunEvent.RunEvent> = []
     const outputs = flow.graph.nodes.map((node) =>
@@ -104,12 +104,15 @@ export const run = <F>(flow: Flow.Flow<F>, options: Options = {}): Effect.Effect
       }
     }).pipe(
       Effect.catchTag("RunFailed", ({ summary }) => Effect.succeed(summary)),
-      RunHooks.provide({ standIn: model?.standIn })
+      RunHooks.provide({ standIn: model.standIn })
     )
     return Effect.map(
       Effect.flatMap(Layer.build(given), (context: Context.Context<Flow.Host>) => Effect.provideContext(ran, context)),
       (summary): TestRun => ({
-        rows: <A, E, R>(node: Node.Node<A, E, R>) => (values.get(node) ?? []) as ReadonlyArray<A>,
+        rows: <A, E, R>(node: Node.Node<A, E, R>) => {
+          if (!flow.graph.nodes.includes(node)) throw new Error(`flow ${flow.name} has no node ${node.name}`)
+          return (values.get(node) ?? []) as ReadonlyArray<A>
+        },
         failed: events.filter((event) => event._tag === "RowFailed"),
         summary,
         events

@@ -51,7 +51,8 @@ export interface TestCall {
 
 /**
  * An answer: a text; a value, which is sent as JSON; a failure; an effect of one of them, which may wait; or a stream of
- * pieces of text. `response` gives usage, tool calls and all other fields.
+ * pieces of text. `response` gives usage, tool calls and all other fields. Texts to embed get vectors of their own, unless
+ * a function of the call returns a list of vectors or a failure.
  */
 export type Answer = string | object | number | boolean | null
 
@@ -103,23 +104,20 @@ export const make = (answers: Answers): TestModel => {
     const answer = Object.hasOwn(answers, call.step) ? answers[call.step] : undefined
     if (answer === undefined) {
       const known = Object.keys(answers).join(", ") || "none"
-      return failure(
-        new AiError.InvalidRequestError({
-          description: `the test model has no answer for step ${call.step}; it has answers for: ${known}`,
-          constraint: ModelFailure.setUp
-        })
-      )
+      return misuse(`the test model has no answer for step ${call.step}; it has answers for: ${known}`)
     }
     return typeof answer === "function" ? answer(call) : answer
   }
   const answered = (answer: Answer): Effect.Effect<Answer, AiError.AiError> =>
     AiError.isAiError(answer)
       ? Effect.fail(answer)
-      : Effect.isEffect(answer)
-        ? Effect.flatMap(answer as Effect.Effect<Answer, AiError.AiError>, answered)
-        : Stream.isStream(answer)
-          ? Stream.mkString(answer as Stream.Stream<string, AiError.AiError>)
-          : Effect.succeed(answer)
+      : problemOf(answer) !== undefined
+        ? Effect.fail(misuse(`the test model cannot answer with ${problemOf(answer)}`))
+        : Effect.isEffect(answer)
+          ? Effect.flatMap(answer as Effect.Effect<Answer, AiError.AiError>, answered)
+          : Stream.isStream(answer)
+            ? Stream.mkString(answer as Stream.Stream<string, AiError.AiError>)
+            : Effect.succeed(answer)
   const send = (
     provider: string,
     request: ModelRequest.ModelRequest,
@@ -131,7 +129,12 @@ export const make = (answers: Answers): TestModel => {
       const call: TestCall = { step, purpose, row, values, provider, model, prompt, request }
       calls.push(call)
       return request._tag === "Embedding"
-        ? Effect.succeed(vectorsFor(request, provider, model))
+        ? typeof answers === "function"
+          ? Effect.map(
+              Effect.suspend(() => answered(answers(call))),
+              (answer) => vectorsFor(request, provider, model, isVectors(answer) ? answer : undefined)
+            )
+          : Effect.succeed(vectorsFor(request, provider, model))
         : Effect.map(
             Effect.flatMap(
               Effect.sync(() => answerOf(call)),
@@ -161,6 +164,30 @@ export const make = (answers: Answers): TestModel => {
     )
   }
 }
+
+/** A mistake of the test: it fails every row alike. */
+const misuse = (description: string): AiError.AiError =>
+  failure(new AiError.InvalidRequestError({ description, constraint: ModelFailure.setUp }))
+
+/** What is no answer, with the way out. */
+const problemOf = (answer: unknown): string | undefined => {
+  if (answer === undefined) return "undefined: return a text or a value (null for JSON null)"
+  if (answer instanceof Promise) return "a promise: return Effect.promise(() => …)"
+  if (answer instanceof Error) return `an Error (${answer.message}): return TestModel.failure(…)`
+  if (typeof answer === "function") return "a function: call it"
+  if (
+    typeof answer === "object"
+    && answer !== null
+    && "next" in answer
+    && Symbol.iterator in answer
+    && !Effect.isEffect(answer)
+  )
+    return "a generator: return Effect.gen(…)"
+  return undefined
+}
+
+const isVectors = (answer: unknown): answer is ReadonlyArray<ReadonlyArray<number>> =>
+  Array.isArray(answer) && answer.every((vector) => Array.isArray(vector))
 
 /** The provider and the model of `layer`, and its price. */
 const PROVIDER = "test"
@@ -202,7 +229,8 @@ const DIMENSIONS = 8
 const vectorsFor = (
   request: ModelRequest.Embedding,
   provider: string,
-  model: string
+  model: string,
+  given?: ReadonlyArray<ReadonlyArray<number>>
 ): ModelResponse.EmbeddingResponse => ({
   _tag: "EmbeddingResponse",
   provider,
@@ -213,10 +241,12 @@ const vectorsFor = (
     ...Usage.zero,
     uncachedInput: request.inputs.reduce((sum, text) => sum + TokenCounter.estimate(text), 0)
   },
-  vectors: request.inputs.map((text) => {
-    const hash = ContentHash.make(text)
-    const raw = Array.from({ length: DIMENSIONS }, (_, at) => Number.parseInt(hash.slice(at * 4, at * 4 + 4), 16) + 1)
-    const length = Math.hypot(...raw)
-    return raw.map((n) => n / length)
-  })
+  vectors:
+    given
+    ?? request.inputs.map((text) => {
+      const hash = ContentHash.make(text)
+      const raw = Array.from({ length: DIMENSIONS }, (_, at) => Number.parseInt(hash.slice(at * 4, at * 4 + 4), 16) + 1)
+      const length = Math.hypot(...raw)
+      return raw.map((n) => n / length)
+    })
 })

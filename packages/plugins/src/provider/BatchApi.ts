@@ -53,7 +53,7 @@ export interface NumberedLine {
   readonly line: Line | undefined
 }
 
-/** Reads the lines of the results by a schema. */
+/** Reads the lines of the results by a schema. A line for which `read` throws cannot be read. */
 export const lines = <W, E>(
   from: Stream.Stream<JsonLines.JsonLine, E>,
   schema: Schema.ConstraintDecoder<W>,
@@ -62,7 +62,12 @@ export const lines = <W, E>(
   const decode = Schema.decodeUnknownExit(schema)
   return Stream.map(from, ({ number, value }) => {
     const exit = decode(value)
-    return { number, line: Exit.isSuccess(exit) ? read(exit.value) : undefined }
+    if (Exit.isFailure(exit)) return { number, line: undefined }
+    try {
+      return { number, line: read(exit.value) }
+    } catch {
+      return { number, line: undefined }
+    }
   })
 }
 

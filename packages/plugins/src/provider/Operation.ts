@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import type * as ModelRequest from "@pipe/core/ModelRequest"
+import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
@@ -208,6 +208,7 @@ export interface EmbeddingSpec<W> extends Spec<ModelRequest.Embedding, W, Embedd
  */
 export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
   const accepts = new Set<string>(spec.accepts)
+  const reserved = fieldsOf(spec)
   const { stream } = spec
   return {
     path: pathOf(spec.path),
@@ -215,7 +216,12 @@ export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
       Effect.andThen(
         refuseUnknown(request, accepts, provider),
         Body.make(provider, () =>
-          withOptions(spec.body(accepts.has("json") ? request : described(request), model), request, provider)
+          withOptions(
+            spec.body(accepts.has("json") ? request : described(request), model),
+            request,
+            provider,
+            reserved()
+          )
         )
       ),
     format: (asked) => ({
@@ -235,7 +241,42 @@ export const completion = <W>(spec: CompletionSpec<W>): CompletionOperation => {
     }),
     ...(stream === undefined ? undefined : { streamed: (body: object) => ({ ...body, ...stream.fields }) }),
     code: functionsOf(spec, stream === undefined ? [] : [stream.add, stream.isWhole]),
-    answers: [partOf(spec.path), spec.accepts, stream?.fields ?? null]
+    answers: [partOf(spec.path), spec.accepts, stream?.fields ?? null, schemaOf(spec.answer)]
+  }
+}
+
+/** A schema as data; a schema that has no such form is left out. */
+const schemaOf = (schema: Schema.Constraint): unknown => {
+  try {
+    return [Schema.toRepresentation(schema), Schema.toRepresentation(Schema.toEncoded(schema))]
+  } catch {
+    return null
+  }
+}
+
+/** Fields that every API of models may have, and that a step sets in other ways. */
+const RESERVED: Body.Reserved = {
+  model: Body.ways.model,
+  n: Body.ways.samples,
+  stream: Body.ways.stream
+}
+
+/** The fields that the body sets for some requests: a request with all settings shows them. */
+const fieldsOf = ({ accepts, body }: Pick<CompletionSpec<unknown>, "accepts" | "body">): (() => Body.Reserved) => {
+  let known: Body.Reserved | undefined
+  return () => {
+    if (known !== undefined) return known
+    const settings = Object.fromEntries(accepts.map((name) => [name, name === "stop" ? ["x"] : 1]))
+    const fields = () => {
+      try {
+        const request = ModelRequest.completion({ messages: [{ role: "user", content: "" }] })
+        return Object.keys(body({ ...request, settings }, ""))
+      } catch {
+        return []
+      }
+    }
+    known = { ...Object.fromEntries(fields().map((name) => [name, "the step or its settings set it"])), ...RESERVED }
+    return known
   }
 }
 
@@ -266,13 +307,20 @@ const functionsOf = <R extends ModelRequest.ModelRequest, W, F>(
  * })
  * ```
  */
-export const embedding = <W>(spec: EmbeddingSpec<W>): EmbeddingOperation => ({
+export const embedding = <W>(spec: EmbeddingSpec<W>): EmbeddingOperation => {
+  for (const [name, limit] of Object.entries(spec.limits ?? {})) {
+    if (!(limit >= 1)) throw new Error(`Operation.embedding: limits.${name} is ${limit}; expected 1 or more`)
+  }
+  return embeddingOf(spec)
+}
+
+const embeddingOf = <W>(spec: EmbeddingSpec<W>): EmbeddingOperation => ({
   path: pathOf(spec.path),
   body: (request, { model, provider }) =>
     Body.make(provider, () => {
       if (request.dimensions !== undefined && spec.acceptsDimensions !== true)
         throw new Body.Unsupported(`${provider} does not support dimensions: remove it for this model`)
-      return withOptions(spec.body(request, model), request, provider)
+      return withOptions(spec.body(request, model), request, provider, RESERVED)
     }),
   format: (asked) =>
     reader(
@@ -291,12 +339,16 @@ export const embedding = <W>(spec: EmbeddingSpec<W>): EmbeddingOperation => ({
     ),
   limits: spec.limits,
   code: functionsOf(spec, []),
-  answers: [partOf(spec.path), spec.acceptsDimensions ?? false]
+  answers: [partOf(spec.path), spec.acceptsDimensions ?? false, schemaOf(spec.answer)]
 })
 
 /** The options of a request for this provider alone are fields of the body. */
-const withOptions = (body: object, { providerOptions }: ModelRequest.ModelRequest, provider: string): object =>
-  Body.withOptions(body, provider, providerOptions[provider], {})
+const withOptions = (
+  body: object,
+  { providerOptions }: ModelRequest.ModelRequest,
+  provider: string,
+  reserved: Body.Reserved
+): object => Body.withOptions(body, provider, providerOptions[provider], reserved)
 
 /** An embedding has no output. */
 const withoutOutput = (facts: EmbeddingFacts): EmbeddingFacts =>

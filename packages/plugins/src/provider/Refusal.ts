@@ -8,6 +8,7 @@
  *
  * @internal
  */
+import * as Nesting from "@pipe/core/internal/Nesting"
 import * as Fields from "./Fields.ts"
 
 export interface Refusal {
@@ -63,7 +64,7 @@ export const hasWords = (body: unknown): boolean => wordsOf(body) !== undefined
 /** The message behind a gateway's own. */
 const behind = (error: Fields.Fields): string | undefined => {
   const { provider_name, raw } = Fields.fields(error["metadata"])
-  const text = Fields.words(raw) ?? (raw === undefined || raw === null ? undefined : JSON.stringify(raw))
+  const text = Fields.words(raw) ?? (raw === undefined || raw === null ? undefined : Nesting.shown(raw))
   if (text === undefined) return undefined
   const words = wordsOf(Fields.parse(text)) ?? text
   const name = Fields.words(provider_name)
@@ -107,7 +108,7 @@ const errorIn = (said: unknown): Fields.Fields => {
 
 export const decode = (said: unknown): Refusal => {
   const error = errorIn(said)
-  const message = wordsOf(said) ?? (said === undefined || said === "" ? "no message" : JSON.stringify(said))
+  const message = wordsOf(said) ?? (said === undefined || said === "" ? "no message" : Nesting.shown(said))
   const inner = behind(error)
   const code = error["code"] ?? error["error_code"] ?? Fields.fields(error["details"])["error_code"]
   return {
