@@ -72,7 +72,7 @@ describe("scripts/structure.ts", () => {
       "a node: module in core",
       "core/src/encoding/A.ts",
       `import "node:fs"`,
-      "core/src/encoding/A.ts:1: node: core imports node:fs outside file/, store/, closure/, encoding/ContentHash.ts"
+      "core/src/encoding/A.ts:1: node: core imports node:fs outside file/, store/, closure/, testing/, encoding/ContentHash.ts"
     ],
     [
       "the wrong direction",

@@ -12,8 +12,11 @@ export default (): (() => void) | undefined => {
   const before = process.env["TMPDIR"]
   process.env["PIPE_TEST_FOLDER"] = folder
   process.env["TMPDIR"] = folder
+  // The commands that tests start compile the same modules.
+  process.env["NODE_COMPILE_CACHE"] = path.join(folder, "compiled")
   return () => {
     delete process.env["PIPE_TEST_FOLDER"]
+    delete process.env["NODE_COMPILE_CACHE"]
     if (before === undefined) delete process.env["TMPDIR"]
     else process.env["TMPDIR"] = before
     fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })

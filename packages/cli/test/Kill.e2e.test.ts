@@ -12,7 +12,7 @@ import type { Outcome } from "./Flows.ts"
 import { flow, folder, pipe } from "./Process.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
-const KILLS = Soak.times(2, 200)
+const KILLS = Soak.times(1, 200)
 const ROWS = Soak.times(600, 14_000)
 const CONCURRENCY = 16
 

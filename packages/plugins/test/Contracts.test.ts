@@ -44,9 +44,9 @@ describe("Anthropic", () => {
 })
 
 describe("a third party's provider", () => {
-  const server = Effect.map(Nimbus.start({ key: "right", models: ["nimbus-1"] }), ({ url }) => ({
+  const server = Effect.map(Nimbus.start({ key: "nimbus-key-1", models: ["nimbus-1"] }), ({ url }) => ({
     baseUrl: url,
-    apiKey: "right"
+    apiKey: "nimbus-key-1"
   }))
   const provider = (endpoint: ModelClientContract.Endpoint) => NimbusKit.layer({ model: "nimbus-1", ...endpoint })
   register(ModelClientContract.cases({ provider, server, host }))

@@ -29,7 +29,7 @@ import * as NimbusKit from "./NimbusKit.ts"
 
 const ROWS = 20
 const MODEL = "nimbus-1"
-const server = { key: "right", models: [MODEL, "nimbus-2"] }
+const server = { key: "nimbus-key-1", models: [MODEL, "nimbus-2"] }
 /** USD per million tokens: an input token is 2,000,000 picodollars. */
 const prices = { [MODEL]: { input: 2, output: 10, batch: { input: 1, output: 5 } } }
 
@@ -83,7 +83,7 @@ const suite = (plugin: Plugin): void => {
         Ledger.layer,
         Cache.layer(),
         Retry.layer({ base: "1 millis" }),
-        plugin.layer({ baseUrl: url, apiKey: "right", model: MODEL, ...options })
+        plugin.layer({ baseUrl: url, apiKey: "nimbus-key-1", model: MODEL, ...options })
       )
     })
   }
@@ -327,7 +327,7 @@ const suite = (plugin: Plugin): void => {
         const vendor = yield* Nimbus.start(server)
         const failures: ReadonlyArray<readonly [string, Partial<Nimbus.Options>, RegExp]> = [
           [closed, {}, plugin.unreachable],
-          [vendor.url, { apiKey: "wrong" }, /the key is not valid/],
+          [vendor.url, { apiKey: "nimbus-key-3" }, /the key is not valid/],
           [vendor.url, { apiKey: "" }, plugin.missing]
         ]
         for (const [url, options, message] of failures) {
@@ -388,7 +388,7 @@ const suite = (plugin: Plugin): void => {
     it.live("accepts the right key, rejects a wrong one, and bills nothing", () =>
       Effect.gen(function* () {
         const vendor = yield* Nimbus.start(server)
-        assert.match(yield* check(vendor.url, "right"), plugin.accepted)
+        assert.match(yield* check(vendor.url, "nimbus-key-1"), plugin.accepted)
         const rejected: ReadonlyArray<readonly [string, RegExp]> = [
           ["wrong", plugin.rejected],
           ["", plugin.missing]
@@ -443,7 +443,7 @@ const suite = (plugin: Plugin): void => {
       Effect.gen(function* () {
         const vendor = yield* Nimbus.start(server)
         yield* Runner.run(flowOf(vendor.url))
-        assert.strictEqual((yield* Runner.run(flowOf(vendor.url, { apiKey: "other" }))).calls.attempts, 0)
+        assert.strictEqual((yield* Runner.run(flowOf(vendor.url, { apiKey: "nimbus-key-2" }))).calls.attempts, 0)
       }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
     )
   })

@@ -248,7 +248,7 @@ describe.each(formats)("$name", (format) => {
     )
   }
 
-  if (format.name.startsWith("chat") || format.name.startsWith("responses")) {
+  if (format.name === "chat by pool" || format.name.startsWith("responses")) {
     it.live("takes what a total counts beside input and output for output", () =>
       Effect.gen(function* () {
         const { sums } = yield* send(

@@ -260,6 +260,9 @@ export const make = <S extends Rows, W extends OpenedSink<RowOf<S>>, E = never, 
 /** Takes rows and writes none. */
 const unwritten = Effect.succeed({ write: () => Effect.void, finish: Effect.void })
 
+/** Tests whether a simulated run leaves an output out. */
+export const isUnwritten = (sink: Any): boolean => sink.simulated?.open === unwritten
+
 /** An output of your own that was opened for a run. */
 export interface OpenedSink<in Row> {
   /** Receives rows in the order of the source, several at a time. */

@@ -6,6 +6,7 @@ import * as RequestKey from "@pipe/core/RequestKey"
 import * as ReportText from "../../view/ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
+import * as Sink from "@pipe/core/Sink"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as Clock from "effect/Clock"
 import * as Prompt from "effect/cli/Prompt"
@@ -154,7 +155,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   if (input.simulate && !input.json && !input.quiet) {
     view.note(
       "answers are simulated: no provider is called, nothing is paid, and outputs have .simulated in their names"
-        + (flow.outputs.some(({ path }) => path === undefined) ? "; outputs of your own are not written" : "")
+        + (flow.outputs.some(Sink.isUnwritten) ? "; outputs of your own are not written" : "")
     )
   }
   const options = yield* optionsOf(session, view)
