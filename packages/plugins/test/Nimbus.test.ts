@@ -390,7 +390,7 @@ const suite = (plugin: Plugin): void => {
         const vendor = yield* Nimbus.start(server)
         assert.match(yield* check(vendor.url, "nimbus-key-1"), plugin.accepted)
         const rejected: ReadonlyArray<readonly [string, RegExp]> = [
-          ["wrong", plugin.rejected],
+          ["nimbus-key-4", plugin.rejected],
           ["", plugin.missing]
         ]
         for (const [key, message] of rejected) {

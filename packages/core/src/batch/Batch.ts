@@ -97,7 +97,9 @@ export const make = Effect.fnUntraced(function* (
   const batch =
     standIn === undefined || next.batch === undefined
       ? next.batch
-      : BatchProvider.replace(next.batch, ({ name }) => standIn.batch(name))
+      : BatchProvider.replace(next.batch, (batch) =>
+          batch.name === standIn.spares ? batch : standIn.batch(batch.name)
+        )
   if (batch === undefined) {
     return yield* AiError.make({
       module: "Batch",

@@ -607,7 +607,12 @@ export const provider = (options: ProviderOptions): Service => {
   /** What makes an attempt: the provider, a simulator or a test. */
   const asker = ({ inside, standIn }: RunHooks.RunHooks, isSimulated: boolean): typeof attempt => {
     if (standIn === undefined && inside === undefined) return isSimulated ? simulate : attempt
-    const base = standIn?.send(options.name) ?? (isSimulated ? simulated : send)
+    const base =
+      standIn === undefined || standIn.spares === options.name
+        ? isSimulated
+          ? simulated
+          : send
+        : standIn.send(options.name)
     return ProviderCall.make(inside === undefined ? base : inside(options.name, base))
   }
   const { answers, batch, embeddings, endpoint, name } = options

@@ -44,6 +44,8 @@ import type * as Suspension from "./Suspension.ts"
 export interface StandIn {
   readonly send: (provider: string) => Send
   readonly batch: (provider: string) => BatchProvider
+  /** A provider that answers itself. Default: none. */
+  readonly spares?: string
 }
 
 /** The hooks of a run. */

@@ -61,7 +61,10 @@ export const host: Layer.Layer<Flow.Host> = Layer.suspend(() =>
 
 /** The options of `TestFlow.run`. */
 export interface Options extends Runner.ReadOptions {
-  /** Answers in place of every provider. Default: one without answers, which fails the rows that call it. */
+  /**
+   * Answers in place of every provider. Default: one without answers, which fails the rows
+   * that call it; a `TestModel.layer` in the flow's own stack answers itself.
+   */
   readonly model?: TestModel.TestModel
   /** Files, prices and the store. Default: `TestFlow.host`. Provide one to several runs, and they share its store. */
   readonly host?: Layer.Layer<Flow.Host, Store.StoreError>
@@ -83,7 +86,7 @@ export interface TestRun {
 /** Runs a flow. A run that stops early is a result too: its `summary` says why. */
 export const run = <F>(flow: Flow.Flow<F>, options: Options = {}): Effect.Effect<TestRun, Runner.StartError> =>
   Effect.suspend(() => {
-    const { host: given = host, model = TestModel.make({}), observe, ...rest } = options
+    const { host: given = host, model, observe, ...rest } = options
     const values = new Map<Node.Any, Array<unknown>>()
     const events: Array<RunEvent.RunEvent> = []
     const outputs = flow.graph.nodes.map((node) =>
@@ -104,7 +107,7 @@ export const run = <F>(flow: Flow.Flow<F>, options: Options = {}): Effect.Effect
       }
     }).pipe(
       Effect.catchTag("RunFailed", ({ summary }) => Effect.succeed(summary)),
-      RunHooks.provide({ standIn: model.standIn })
+      RunHooks.provide({ standIn: model?.standIn ?? TestModel.none })
     )
     return Effect.map(
       Effect.flatMap(Layer.build(given), (context: Context.Context<Flow.Host>) => Effect.provideContext(ran, context)),

@@ -194,6 +194,9 @@ const PROVIDER = "test"
 const MODEL = "test-model"
 const PRICE = { input: 1, output: 2, batch: { input: 0.5, output: 1 } }
 
+/** Answers nothing in place of real providers; one made with `layer` answers itself. */
+export const none: RunHooks.StandIn = { ...make({}).standIn, spares: PROVIDER }
+
 const toResponse = (
   answer: Answer,
   { model, provider }: TestCall,
