@@ -1,5 +1,6 @@
 /** The outputs that the documentation shows are those of the commands above them. `pnpm outputs` updates them. */
 import { assert, describe, it } from "vitest"
+import * as Soak from "./Soak.ts"
 import { blocksIn, outputsOf, pagesWithOutputs, stable } from "../scripts/outputs.ts"
 
 describe("the outputs of the documentation", () => {
@@ -14,8 +15,11 @@ describe("the outputs of the documentation", () => {
     )
   })
 
+  // The longest of them start twenty commands: they are tried where there is time.
+  const long = ["docs/guides/batches.md", "docs/guides/cut-costs.md", "docs/guides/routing.md"]
+
   for (const page of pagesWithOutputs()) {
-    it(
+    it.skipIf(!Soak.isSoak && long.includes(page))(
       page,
       () => {
         const outputs = outputsOf(page)

@@ -241,10 +241,8 @@ const ways: { readonly [name: string]: Way } = {
 
 describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => {
   for (const [name, way] of Object.entries(ways)) {
-    // One of them where time is short.
-    const isHere = Soak.isSoak || (name === "a run that is started again" && database === "SQLite")
     const kills = Soak.times(1, 30)
-    it.live.skipIf(!isHere || (database === "PostgreSQL" && !Servers.hasPostgres))(
+    it.live.skipIf(!Soak.isSoak || (database === "PostgreSQL" && !Servers.hasPostgres))(
       `of ${name}, ${kills} times: it ends as if nobody had disturbed it, and the ledger has no less than the bill`,
       () =>
         Effect.gen(function* () {

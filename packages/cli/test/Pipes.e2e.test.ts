@@ -56,7 +56,7 @@ describe("a run that waits", () => {
     ["a reader of its output", "rows.jsonl", "pipe", ["SIGINT"]]
   ]
   for (const [index, [what, source, output, signals]] of table.entries()) {
-    it.skipIf(!Soak.isSoak && index % 3 !== 0)(`for ${what} ends at ${signals.join()}`, async () => {
+    it.skipIf(!Soak.isSoak && index !== 0)(`for ${what} ends at ${signals.join()}`, async () => {
       const { code, stderr } = await signalled(at(source, output), signals)
       assert.strictEqual(code, 130, stderr)
       assert.include(stderr, "interrupted; resume with")
@@ -84,7 +84,7 @@ describe("what a shell gives", () => {
     ["a file by its number, which is added to", "rows.jsonl", "/dev/fd/3", `: > out; $PIPE run flow.ts -q 3>> out`]
   ]
   for (const [index, [name, source, output, command]] of table.entries()) {
-    it.skipIf(!Soak.isSoak && index % 2 !== 0)(name, () => {
+    it.skipIf(!Soak.isSoak && index % 3 !== 0)(name, () => {
       const cwd = at(source, output)
       const { status, stderr } = shell(cwd, command)
       assert.strictEqual(status, 0, stderr)
@@ -127,7 +127,7 @@ describe("what a shell gives", () => {
   })
 
   it("a number that nothing is open under is refused, though Node has something there", () => {
-    for (const number of Soak.isSoak ? [3, 4, 6, 8, 9, 12, 14, 16, 18, 20] : [6, 14]) {
+    for (const number of Soak.isSoak ? [3, 4, 6, 8, 9, 12, 14, 16, 18, 20] : [6]) {
       const { status, stderr } = shell(at("rows.jsonl", `/dev/fd/${number}`), `$PIPE run flow.ts -q`)
       assert.strictEqual(status, 2, stderr)
       assert.include(stderr, "this descriptor is not open")

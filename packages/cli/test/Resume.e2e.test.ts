@@ -116,19 +116,16 @@ describe("an interrupted run", () => {
     () =>
       Effect.gen(function* () {
         const test = yield* setUp(
-          { "flow.ts": flow({ source: words(400), options: "concurrency: 8," }) },
+          { "flow.ts": flow({ source: words(200), options: "concurrency: 8," }) },
           { latency: "10 millis" }
         )
         const killed = yield* test.interrupted("SIGKILL", 80, "run", "flow.ts", "--quiet")
         assert.isNull(killed.code)
         // It had no time for a report; what it has recorded is shown.
         assert.match((yield* test.pipe("runs")).stdout, /interrupted +– +– +\$0\.0/)
-        assert.match(
-          (yield* test.pipe("show")).stdout,
-          /recorded so far: \$0\.0\d+, of which at most \$0\.0\d+ for calls/
-        )
-        assert.match((yield* test.pipe("runs")).stdout, /interrupted/)
-        assert.include((yield* test.pipe("show")).stdout, "it ended before it could write its summary")
+        const shown = (yield* test.pipe("show")).stdout
+        assert.match(shown, /recorded so far: \$0\.0\d+, of which at most \$0\.0\d+ for calls/)
+        assert.include(shown, "it ended before it could write its summary")
         const both = yield* Effect.all([test.pipe("resume"), test.pipe("resume")], { concurrency: 2 })
         assert.deepStrictEqual(
           both.map(({ code }) => code).sort(),
@@ -139,12 +136,13 @@ describe("an interrupted run", () => {
           both.find(({ code }) => code === 2)!.stderr,
           /is (?:active already \(process \d+ on|done: there is nothing)/
         )
-        assert.strictEqual(lines(test.read("out.jsonl")).length, 400)
+        assert.strictEqual(lines(test.read("out.jsonl")).length, 200)
       }),
     60_000
   )
 
-  it.live(
+  // Two that resume it are tried above.
+  it.live.skipIf(!Soak.isSoak)(
     "is not started a second time while it is running",
     () =>
       Effect.gen(function* () {
@@ -208,7 +206,6 @@ export const unused = 1`,
             }))
           })
         assert.strictEqual((yield* run(before)).calls, 5)
-        assert.strictEqual((yield* run(before)).calls, 0)
         const parsed = yield* run(files("`Sum up: ${text} ${template}`", "text.slice(0, 2)"))
         assert.strictEqual(parsed.calls, 0)
         assert.match(parsed.stderr, /step answer captures other values \(\w+ has other code, flow\.ts:\d+\)/)
@@ -216,7 +213,12 @@ export const unused = 1`,
           lines(test.read("out.jsonl")),
           Array.from({ length: 5 }, () => '"An"')
         )
-        assert.strictEqual((yield* run(files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)"))).calls, 5)
+        // Either of them is tried by itself where there is time.
+        if (Soak.isSoak)
+          assert.strictEqual(
+            (yield* run(files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)"))).calls,
+            5
+          )
         const file = yield* run({
           ...files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)"),
           "template.txt": "now"
