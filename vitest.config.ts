@@ -12,6 +12,8 @@ export default defineConfig({
   test: {
     // One more than there are cores: some tests wait.
     maxWorkers: availableParallelism() + 1,
+    // A worker that has nothing more to do is not waited for.
+    teardownTimeout: 2_000,
     // `.ci/run` takes the counts from the file.
     reporters: ["default", "json"],
     outputFile: { json: "node_modules/.cache/vitest.json" },

@@ -37,11 +37,10 @@ describe("kill -9 of a run in batches", () => {
     openai: ["uploading", "uploaded", "creating", "created", "polled", "downloading", "downloaded"],
     anthropic: ["creating", "created", "polled", "downloading", "downloaded"]
   }
-  // One of each side where time is short.
-  const tried = (wire: Wire) =>
-    Soak.isSoak ? stages[wire] : wire === "openai" ? (["creating"] as const) : (["created"] as const)
+  // One of one side where time is short.
+  const tried = (wire: Wire) => (Soak.isSoak ? stages[wire] : (["creating"] as const))
   for (const wire of ["openai", "anthropic"] as const) {
-    it.live(
+    it.live.skipIf(!Soak.isSoak && wire !== "openai")(
       `at each stage (${tried(wire).join(", ")}): no batch is created twice, no row is lost, the bill is right (${wire})`,
       () =>
         Effect.gen(function* () {

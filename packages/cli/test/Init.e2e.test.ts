@@ -114,15 +114,18 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
   it("is tested, checked, run again, edited, planned, reported and looked at by the commands of the README", () => {
     inProject("npm", "test")
     inProject("npx", "tsc")
-    assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
+    assert.include(inProject("node_modules/.bin/pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
     const flow = join(project, "flow.ts")
     writeFileSync(flow, readFileSync(flow, "utf8").replaceAll("positive or negative", "good or bad"))
-    assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate", "--explain").all, "has other code")
+    assert.include(
+      inProject("node_modules/.bin/pipe", "run", "flow.ts", "--simulate", "--explain").all,
+      "has other code"
+    )
     assert.match(inProject("npx", "pipe", "plan", "flow.ts").stdout, /3 rows, 3 calls to pay, \$0\.000/)
-    assert.match(inProject("npx", "pipe", "runs").stdout, /reviews \(simulated\)/)
-    inProject("npx", "pipe", "show")
-    assert.include(inProject("npx", "pipe", "report").stdout, "reviews.simulated.report.html")
-    const doctor = inProject("npx", "pipe", "doctor", "--offline").stdout
+    assert.match(inProject("node_modules/.bin/pipe", "runs").stdout, /reviews \(simulated\)/)
+    inProject("node_modules/.bin/pipe", "show")
+    assert.include(inProject("node_modules/.bin/pipe", "report").stdout, "reviews.simulated.report.html")
+    const doctor = inProject("node_modules/.bin/pipe", "doctor", "--offline").stdout
     assert.match(doctor, /✓ project .*package\.json: modules/)
     assert.match(doctor, /openai is not installed .*: npm install openai@\^/)
   })

@@ -2,9 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Servers from "../../../test/Servers.ts"
+import * as Soak from "../../../test/Soak.ts"
 import { askAll, model, questions, within } from "./Questions.ts"
 
-describe.skipIf(!Servers.hasPostgres)("SemanticCache", () => {
+// The index and the store on PostgreSQL have tests of their own.
+describe.skipIf(!Servers.hasPostgres || !Soak.isSoak)("SemanticCache", () => {
   it.live(
     "has its home in PostgreSQL too",
     () =>
