@@ -48,49 +48,79 @@ const owner = (): { readonly uid: number; readonly gid: number } | undefined => 
 
 const stopped = (child: ChildProcess, signal: NodeJS.Signals) =>
   Effect.callback<void>((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
     child.on("exit", () => resume(Effect.void))
     child.kill(signal)
   })
 
-/** A new PostgreSQL server; its URL. */
-export const postgres: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function* () {
-  const bin = postgresFolder()!
-  const user = owner()
-  const at = mkdtempSync(join(tmpdir(), "pipe-pg-"))
-  chmodSync(at, 0o700)
-  if (user !== undefined) chownSync(at, user.uid, user.gid)
-  const port = yield* freePort
-  execFileSync(join(bin, "initdb"), ["-D", at, "-U", "pipe", "--auth=trust", "--no-sync", "-E", "UTF8"], {
-    ...user,
-    cwd: at,
-    stdio: "ignore"
+/** A PostgreSQL server that a test stops, starts and freezes. */
+export interface Postgres {
+  readonly url: string
+  /** Ends it at once, as a crash does. */
+  readonly stop: Effect.Effect<void>
+  readonly start: Effect.Effect<void>
+  /** Stops all its processes where they are; `SIGCONT` lets them continue. */
+  readonly signal: (signal: "SIGSTOP" | "SIGCONT") => Effect.Effect<void>
+}
+
+/** A new PostgreSQL server. */
+export const postgresServer = (settings: ReadonlyArray<string> = []): Effect.Effect<Postgres, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const bin = postgresFolder()!
+    const user = owner()
+    const at = mkdtempSync(join(tmpdir(), "pipe-pg-"))
+    chmodSync(at, 0o700)
+    if (user !== undefined) chownSync(at, user.uid, user.gid)
+    const port = yield* freePort
+    execFileSync(join(bin, "initdb"), ["-D", at, "-U", "pipe", "--auth=trust", "--no-sync", "-E", "UTF8"], {
+      ...user,
+      cwd: at,
+      stdio: "ignore"
+    })
+    const options = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", ...settings]
+    let server: ChildProcess | undefined
+    const start = Effect.gen(function* () {
+      server = spawn(
+        join(bin, "postgres"),
+        ["-D", at, "-p", String(port), ...options.flatMap((option) => ["-c", option])],
+        { ...user, cwd: at, stdio: "ignore", detached: true }
+      )
+      while (true) {
+        try {
+          execFileSync(join(bin, "pg_isready"), ["-h", "127.0.0.1", "-p", String(port)], { stdio: "ignore" })
+          return
+        } catch {
+          yield* Effect.sleep(50)
+        }
+      }
+    })
+    const stop = Effect.suspend(() => (server === undefined ? Effect.void : stopped(server, "SIGQUIT")))
+    const signal: Postgres["signal"] = (name) =>
+      Effect.sync(() => {
+        // Its processes are sessions of their own, so each is found by its parent.
+        const children = execFileSync("ps", ["-o", "pid=", "--ppid", String(server!.pid)], { encoding: "utf8" })
+        for (const pid of [server!.pid!, ...children.trim().split(/\s+/).map(Number)]) process.kill(pid, name)
+      })
+    yield* start
+    yield* Effect.addFinalizer(() => stop)
+    return { url: `postgres://pipe:secret-password@127.0.0.1:${port}/postgres`, stop, start, signal }
   })
-  const server = spawn(
-    join(bin, "postgres"),
-    [
-      "-D",
-      at,
-      "-p",
-      String(port),
-      "-c",
-      "listen_addresses=127.0.0.1",
-      "-c",
-      "unix_socket_directories=",
-      "-c",
-      "fsync=off"
-    ],
-    { ...user, cwd: at, stdio: "ignore" }
+
+/** A new PostgreSQL server; its URL. */
+export const postgres: Effect.Effect<string, never, Scope.Scope> = Effect.map(postgresServer(), ({ url }) => url)
+
+/** Runs a statement as the owner of a server, with the server's own client. */
+export const sql = (url: string, statement: string): Effect.Effect<string> =>
+  Effect.sync(() =>
+    execFileSync(
+      join(postgresFolder()!, "psql"),
+      ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url],
+      {
+        encoding: "utf8",
+        cwd: "/"
+      }
+    )
   )
-  yield* Effect.addFinalizer(() => stopped(server, "SIGQUIT"))
-  while (true) {
-    try {
-      execFileSync(join(bin, "pg_isready"), ["-h", "127.0.0.1", "-p", String(port)], { stdio: "ignore" })
-      return `postgres://pipe:secret-password@127.0.0.1:${port}/postgres`
-    } catch {
-      yield* Effect.sleep(50)
-    }
-  }
-})
 
 /** A new Redis server; its URL. */
 export const redis: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function* () {

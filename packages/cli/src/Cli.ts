@@ -26,6 +26,7 @@ import * as Retry from "./commands/retry/command.ts"
 import * as Run from "./commands/run/command.ts"
 import * as Runs from "./commands/runs/command.ts"
 import * as Show from "./commands/show/command.ts"
+import * as Store from "./commands/store/command.ts"
 import * as Tune from "./commands/tune/command.ts"
 import * as ExitCode from "./process/ExitCode.ts"
 import * as Output from "./process/Output.ts"
@@ -45,6 +46,7 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Report.command,
       Batches.command,
       Cache.command,
+      Store.command,
       Doctor.command,
       Graph.command,
       Prices.command,

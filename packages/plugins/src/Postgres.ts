@@ -33,9 +33,9 @@ export const layer = (options: Options): Layer.Layer<Database.Database, Store.St
     Database.Database,
     Effect.suspend(() => {
       const name = Address.nameOf(options.url)
-      return Effect.mapBoth(Connection.make(options), {
-        onSuccess: (client) => Database.fromPg(client, name),
-        onFailure: (error) => Store.unusable(name, error)
-      })
+      return Effect.flatMap(
+        Effect.mapError(Connection.make(options), (error) => Store.unusable(name, error)),
+        (client) => Database.fromPg(client, name, options)
+      )
     })
   )

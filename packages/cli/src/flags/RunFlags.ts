@@ -35,6 +35,7 @@ export const flags = {
   json: Switch.make("json", "one JSON event per line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report; only warnings and errors"), "q"),
   store: StoreFlag.flag,
+  storePatience: StoreFlag.patience,
   ...Simulate.flags,
   envFile: Flag.String("env-file").pipe(
     Flag.withDescription("a file of environment variables, before .env"),

@@ -16,6 +16,12 @@ export const flag = Flag.String("store").pipe(
   Flag.optional
 )
 
+export const patience = Flag.String("store-patience").pipe(
+  Flag.withMetavar("TIME"),
+  Flag.withDescription("how long a PostgreSQL store that is away is waited for (default 10m)"),
+  Flag.optional
+)
+
 export const resolve = (input: { readonly store: Option.Option<string>; readonly simulate?: boolean }): string =>
   Option.getOrUndefined(input.store)
   ?? (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"]?.trim() || projectStore)

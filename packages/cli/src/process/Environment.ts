@@ -85,6 +85,19 @@ const isLocal = (host: string): boolean => /^(?:localhost|127\.[\d.]+|\[::1\])(?
 /** The root of the project: the nearest folder with a repository, or else with a package; or the folder itself. */
 export const rootOf = (folder: string): string => above(folder, ".git") ?? above(folder, "package.json") ?? folder
 
+/** The path of a file from the root of the project: the same on every machine. */
+export const inProject = (file: string): string => relative(rootOf(process.cwd()), resolve(file)).replaceAll("\\", "/")
+
+/** The name of a project's package; empty when it has none. */
+export const packageNameOf = (root: string): string => {
+  try {
+    const { name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly name?: unknown }
+    return typeof name === "string" ? name : ""
+  } catch {
+    return ""
+  }
+}
+
 const above = (folder: string, name: string): string | undefined =>
   existsSync(join(folder, name)) ? folder : dirname(folder) === folder ? undefined : above(dirname(folder), name)
 

@@ -9,11 +9,12 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
-import { resolve } from "node:path"
 import * as ParameterFlags from "../flags/ParameterFlags.ts"
 import * as Simulate from "../flags/Simulate.ts"
 import * as StoreFlag from "../flags/StoreFlag.ts"
+import * as Time from "../flags/Time.ts"
 import type * as View from "../view/View.ts"
+import * as Environment from "./Environment.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 import * as Output from "./Output.ts"
@@ -24,9 +25,21 @@ export const identityOf = (run: {
   readonly flow: string
   readonly parameters: { readonly [name: string]: Schema.Json }
   readonly limit: number | undefined
-}): string => RequestKey.canonical([resolve(run.file), run.flow, run.parameters, run.limit ?? null])
+}): string =>
+  RequestKey.canonical([
+    `${Environment.packageNameOf(Environment.rootOf(process.cwd()))}:${Environment.inProject(run.file)}`,
+    run.flow,
+    run.parameters,
+    run.limit ?? null
+  ])
 
-export const layer = (input: Simulate.Input & { readonly store: Option.Option<string>; readonly view: View.View }) => {
+export const layer = (
+  input: Simulate.Input & {
+    readonly store: Option.Option<string>
+    readonly storePatience?: Option.Option<string>
+    readonly view: View.View
+  }
+) => {
   const log = Log.layer((message) => input.view.show({ _tag: "Warning", message }))
   const simulator = Layer.unwrap(
     Effect.gen(function* () {
@@ -38,13 +51,15 @@ export const layer = (input: Simulate.Input & { readonly store: Option.Option<st
   )
   // A flow reads and writes the standard streams of the command.
   return Layer.unwrap(
-    Effect.map(Effect.all([Stdio.Stdio, Output.Output]), ([stdio, { outIsTerminal }]) =>
-      Layer.mergeAll(
-        NodeHost.layer({ store: StoreFlag.resolve(input) }),
-        Layer.succeed(Stdio.Stdio, outIsTerminal ? safe(stdio) : stdio),
-        log,
-        simulator
-      ).pipe(Layer.provide(log))
+    Effect.map(
+      Effect.all([Stdio.Stdio, Output.Output, Time.parse("--store-patience", input.storePatience ?? Option.none())]),
+      ([stdio, { outIsTerminal }, patience]) =>
+        Layer.mergeAll(
+          NodeHost.layer({ store: StoreFlag.resolve(input), patience }),
+          Layer.succeed(Stdio.Stdio, outIsTerminal ? safe(stdio) : stdio),
+          log,
+          simulator
+        ).pipe(Layer.provide(log))
     )
   )
 }

@@ -11,6 +11,13 @@ import * as Log from "./Log.ts"
 /** Whether a store may exist. A server is contacted when it is used. */
 export const exists = (location: string): boolean => NodeHost.isPostgres(location) || existsSync(location)
 
+/** A store for display: an address without its password. */
+export const nameOf = (location: string): string => {
+  if (!NodeHost.isPostgres(location) || !URL.canParse(location)) return location
+  const { host, pathname, protocol } = new URL(location)
+  return `${protocol}//${host}${pathname}`
+}
+
 /** The store of a parent folder, when a command runs in a part of a project. */
 const above = (location: string): string | undefined => {
   if (isAbsolute(location)) return undefined

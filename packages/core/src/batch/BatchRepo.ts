@@ -14,6 +14,7 @@ import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as LedgerRepo from "../ledger/LedgerRepo.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
+import * as Lease from "../store/Lease.ts"
 import * as Owner from "../store/Owner.ts"
 import * as BatchLine from "./BatchLine.ts"
 
@@ -211,14 +212,17 @@ const select = (database: Database.Service, where: string, params: ReadonlyArray
 const get = (database: Database.Service, id: number) =>
   Effect.map(select(database, "WHERE batches.id = ?", [id]), (batches) => batches[0])
 
+/** The lease of this process; `undefined` on SQLite. */
+const leaseOf = (database: Database.Service) => database.server?.lease.begin ?? Effect.undefined
+
 const create =
   (database: Database.Service): BatchRepo["create"] =>
   (batch, lines) =>
     Effect.gen(function* () {
       const [row] = yield* database.query(
         `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
-        expected, held_money, held_tokens, cost, answered, failed, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
+        expected, held_money, held_tokens, cost, answered, failed, created_at, lease)
+        VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?) RETURNING id`,
         [
           batch.name,
           batch.run ?? null,
@@ -235,7 +239,8 @@ const create =
           batch.expected,
           batch.held.money,
           batch.held.tokens,
-          batch.createdAt
+          batch.createdAt,
+          (yield* leaseOf(database)) ?? null
         ]
       )
       const id = Number(row!["id"])
@@ -265,18 +270,23 @@ const claim =
   (database: Database.Service): BatchRepo["claim"] =>
   (id) =>
     Effect.gen(function* () {
-      const [row] = yield* database.query("SELECT owner, claimed_at FROM batches WHERE id = ?", [id])
+      const isLeased = database.dialect === "pg" ? Lease.lasts("batches.lease") : "NULL"
+      const [row] = yield* database.query(
+        `SELECT owner, claimed_at, lease, ${isLeased} AS is_leased FROM batches WHERE id = ?`,
+        [id]
+      )
       if (row === undefined) return { batch: undefined, isMine: false }
       const now = yield* Clock.currentTimeMillis
       const me = yield* Owner.current
       const before = JSON.parse(String(row["owner"])) as Owner.Owner
-      if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now)) {
+      const lasts = row["lease"] === null ? undefined : row["is_leased"] === true
+      if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now, lasts)) {
         return { batch: yield* get(database, id), isMine: false }
       }
       // Of two processes that have read the same owner, the one that changes it may send.
       const claimed = yield* database.query(
-        "UPDATE batches SET owner = ?, claimed_at = ? WHERE id = ? AND owner = ? RETURNING id",
-        [JSON.stringify(me), now, id, String(row["owner"])]
+        "UPDATE batches SET owner = ?, claimed_at = ?, lease = ? WHERE id = ? AND owner = ? RETURNING id",
+        [JSON.stringify(me), now, (yield* leaseOf(database)) ?? null, id, String(row["owner"])]
       )
       return { batch: yield* get(database, id), isMine: claimed.length === 1 }
     })

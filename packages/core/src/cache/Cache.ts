@@ -84,7 +84,11 @@ export const layer = (
             Effect.flatMap(read(key, request), (kept) =>
               kept !== undefined
                 ? Effect.succeed(kept)
-                : Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
+                : store.once(
+                    key,
+                    read(key, request),
+                    Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
+                  )
             )
           ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
           return isShared
@@ -346,8 +350,15 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
             return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)
           })
     )
+  const { once } = store
   return {
+    /** Processes that share the store send an equal request once. */
+    once: <A, E>(key: string, read: Effect.Effect<A | undefined, E>, work: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      once === undefined || broken ? work : Effect.catchIf(once(key, read, work), isStoreError<E>, () => work),
     get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),
     set: (entry: CacheStore.CacheEntry) => guard<void>(() => store.set(entry), undefined)
   }
 }
+
+const isStoreError = <E>(error: E | CacheStore.CacheStoreError): error is CacheStore.CacheStoreError =>
+  error instanceof CacheStore.CacheStoreError

@@ -44,6 +44,15 @@ export class CacheStore extends Context.Service<
     readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
     /** Adds or replaces an entry. */
     readonly set: (entry: CacheEntry) => Effect.Effect<void, CacheStoreError>
+    /**
+     * Runs work whose answer is about to be paid for, unless another process runs it: then `read` finds its answer. Without
+     * it, processes that send the same request at the same time each pay for it.
+     */
+    readonly once?: <A, E, R>(
+      key: string,
+      read: Effect.Effect<A | undefined, E, R>,
+      work: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | CacheStoreError, R>
   }
 >()("@pipe/core/CacheStore") {}
 

@@ -58,7 +58,7 @@ const settlement = (database: Database.Service, run: number, before: number): Re
 }
 
 const begin =
-  (writer: Writer.Writer): InterruptedCalls["begin"] =>
+  (database: Database.Service, writer: Writer.Writer): InterruptedCalls["begin"] =>
   (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
     const { row, step } = caller
     writer.append(LedgerColumns.callTable, [
@@ -71,14 +71,15 @@ const begin =
       model,
       inputTokens,
       outputTokens,
-      cost ?? null
+      cost ?? null,
+      database.server?.lease.current() ?? null
     ])
     return writer.commit
   }
 
 export const make = (database: Database.Service, writer: Writer.Writer): InterruptedCalls => ({
-  begin: begin(writer),
-  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
+  begin: begin(database, writer),
+  end: (run, id) => writer.remove(noteOf(run, id)),
   settle: (run, before = Number.MAX_SAFE_INTEGER) =>
     Effect.asVoid(database.transaction(settlement(database, run, before))),
   unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
@@ -89,6 +90,9 @@ export const make = (database: Database.Service, writer: Writer.Writer): Interru
 /** The first call number of an attempt of a run: each process numbers its calls separately from earlier attempts. */
 export const firstCall = (tries: number): number => tries * 2 ** 32
 
-/** Removes the notes of this many calls of a run. */
-export const removeCalls = (count: number): string =>
-  `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`
+/** The note of a call. */
+export const noteOf = (run: number, id: number): Writer.Removal => ({
+  table: LedgerColumns.callTable.name,
+  columns: ["run", "id"],
+  key: [run, id]
+})

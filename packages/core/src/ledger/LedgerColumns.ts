@@ -109,5 +109,17 @@ export const textColumns = new Set(["step", "provider", "model", "unknown", "err
 
 export const callTable: Writer.WriterTable = {
   name: "calls",
-  columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens", "cost"]
+  columns: [
+    "run",
+    "id",
+    "step",
+    "row_index",
+    "at",
+    "provider",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "lease"
+  ]
 }

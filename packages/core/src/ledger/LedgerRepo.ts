@@ -86,7 +86,7 @@ const append =
       writer.append(
         LedgerColumns.attemptTable,
         LedgerColumns.attemptRow(run, entry),
-        entry.call === undefined ? undefined : { run, id: entry.call, sql: InterruptedCalls.removeCalls }
+        entry.call === undefined ? undefined : InterruptedCalls.noteOf(run, entry.call)
       )
       return
     }

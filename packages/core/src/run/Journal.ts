@@ -190,6 +190,24 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   }
 }
 
+/** Waits for another process of the store that computes the same value. */
+const sharing = ({ options, results }: Pick<Known, "options" | "results">) => {
+  // A cache in the stack sees to it that processes pay once for a request.
+  const flights =
+    options.reuse && !LayerAnnotations.has(options.environment.layers, LayerAnnotations.Cached)
+      ? results.flights
+      : undefined
+  const kept = (key: string): Effect.Effect<Computed | undefined, SqlError.SqlError> =>
+    Effect.map(results.get(key), (result) => {
+      if (result === undefined || (result.expires_at !== null && Number(result.expires_at) <= options.at))
+        return undefined
+      const value = StoredValue.decode(result.value)
+      return Option.isSome(value) ? { text: result.value, value: value.value } : undefined
+    })
+  return (key: string, work: Effect.Effect<Computed, unknown, unknown>) =>
+    flights === undefined ? work : flights.once(key, kept(key), work)
+}
+
 /** Computes and keeps values. Equal rows in progress compute one value. */
 const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJournal["keep"] => {
   const timeToLive = Math.min(
@@ -199,6 +217,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
   )
   // The row that computes may be interrupted or reach its time limit: another one then computes.
   const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
+  const shared = sharing({ options, results })
   const reported = new Set<string>()
   const once = (what: string, log: (message: string) => Effect.Effect<void>, message: () => string) =>
     Effect.suspend(() => {
@@ -262,7 +281,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
     if (key === undefined || !options.keep) return compute
     return Effect.suspend(() => {
       const isShared = flights.has(key)
-      const work = keeping(key, identity.fingerprinted(input, compute))
+      const work = shared(key, keeping(key, identity.fingerprinted(input, compute)))
       const value = Effect.map(flights.run(key, work, true), ({ text, value }) =>
         // Waiting rows receive a copy.
         isShared && text !== undefined ? Option.getOrUndefined(StoredValue.decode(text)) : value

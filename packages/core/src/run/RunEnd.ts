@@ -29,12 +29,15 @@ export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
   Effect.ignore(
     Effect.flatMap(Clock.currentTimeMillis, (at) => {
       const summary = state.finished({ at, stop: { kind: "interrupted", message: "interrupted" }, outputs: [] })
-      return Effect.andThen(
-        store.runs.finish(run, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) }),
-        state.emit(summary)
-      )
+      const finish = store.runs.finish(run, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
+      // Without the server, the lease of this process says that the run was interrupted.
+      const finished = store.isAway() ? Effect.timeoutOption(Effect.interruptible(finish), LAST_WAIT) : finish
+      return Effect.andThen(Effect.ignore(finished), state.emit(summary))
     })
   )
+
+/** How long an interrupted run waits for a server that is away, in milliseconds. */
+const LAST_WAIT = 2_000
 
 /** Why a run stopped early; `undefined` when it did not. */
 export const stopOf = (session: RunSession, { exit }: RunOutcome): RowHooks.Stop | undefined =>

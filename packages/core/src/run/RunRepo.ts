@@ -10,6 +10,7 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "../store/Database.ts"
+import * as Lease from "../store/Lease.ts"
 import * as Owner from "../store/Owner.ts"
 import type * as Writer from "../store/Writer.ts"
 
@@ -25,6 +26,8 @@ export type RunStatus = typeof RunStatus.Type
 export const Options = Schema.Struct({
   /** The flow's file, if it has one. */
   file: Schema.optionalKey(Schema.String),
+  /** The same from the root of its project: another machine has it there. */
+  projectFile: Schema.optionalKey(Schema.String),
   /** Parameters, encoded by their schemas. */
   parameters: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   limit: Schema.optionalKey(Schema.Int),
@@ -55,6 +58,8 @@ export interface StoredRun {
   readonly graph: Schema.Json
   readonly status: RunStatus
   readonly owner: Owner.Owner
+  /** The lease of its owner, on a server. */
+  readonly lease?: number
   /** The number of attempts: starts and resumes. */
   readonly tries: number
   /** Milliseconds since 1970. */
@@ -122,11 +127,15 @@ const decodeOptions = Schema.decodeUnknownOption(Options)
 /** The owner of a run whose owner record is damaged: a process that is gone. */
 const unowned: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
-const ALL = "SELECT * FROM runs"
+/** On a server, whether the lease of the owner lasts is part of the row. */
+const all = ({ dialect }: Database.Service): string =>
+  dialect === "pg" ? `SELECT runs.*, ${Lease.lasts("runs.lease")} AS is_leased FROM runs` : "SELECT * FROM runs"
 
 const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
   const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? unowned
   const status = row["status"] as RunStatus
+  const lease = Database.toNumber(row["lease"])
+  const isLeased = lease === undefined ? undefined : row["is_leased"] === true
   const endedAt = Database.toNumber(row["ended_at"])
   const summary = Database.toJson(row["summary"])
   const plan = Database.toJson(row["plan"])
@@ -136,8 +145,12 @@ const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
     flow: String(row["flow"]),
     options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
     graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
-    status: status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now) ? "interrupted" : status,
+    status:
+      status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
+        ? "interrupted"
+        : status,
     owner,
+    ...(lease === undefined ? undefined : { lease }),
     tries: Number(row["tries"]),
     startedAt: Number(row["started_at"]),
     ...(endedAt === undefined ? undefined : { endedAt }),
@@ -152,7 +165,10 @@ const query = (database: Database.Service, sql: string, params: ReadonlyArray<un
   )
 
 const latest = (database: Database.Service, identity: string) =>
-  Effect.map(query(database, `${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
+  Effect.map(
+    query(database, `${all(database)} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]),
+    (runs) => runs[0]
+  )
 
 const busy = (run: StoredRun): RunError =>
   new RunError({
@@ -164,8 +180,8 @@ const busy = (run: StoredRun): RunError =>
 const find = (database: Database.Service, name?: string): Effect.Effect<StoredRun, RunError | SqlError.SqlError> =>
   Effect.flatMap(
     name === undefined || name === "last"
-      ? query(database, `${ALL} ORDER BY id DESC LIMIT 1`, [])
-      : query(database, `${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
+      ? query(database, `${all(database)} ORDER BY id DESC LIMIT 1`, [])
+      : query(database, `${all(database)} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
           name,
           `${name}%`,
           name
@@ -192,6 +208,12 @@ const planOf = (database: Database.Service, identity: string) =>
     Database.toText(rows[0]?.["plan"])
   )
 
+/** Ends what a process that is gone had: a late write of it is refused. */
+const takeFrom = (database: Database.Service, run: StoredRun) =>
+  run.lease === undefined || run.lease === database.server?.lease.current()
+    ? Effect.void
+    : Effect.asVoid(database.query("UPDATE leases SET is_over = 1 WHERE id = ?", [run.lease]))
+
 const create =
   (database: Database.Service): RunRepo["create"] =>
   (run) =>
@@ -200,28 +222,41 @@ const create =
       if (last?.status === "running") return yield* busy(last)
       const at = yield* Clock.currentTimeMillis
       const owner = yield* Owner.current
+      const lease = yield* database.server?.lease.begin ?? Effect.undefined
       const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${(yield* Random.nextIntBetween(
         0,
         36 ** 4
       ))
         .toString(36)
         .padStart(4, "0")}`
+      const identity = run.identity ?? name
+      if (last?.status === "interrupted") {
+        yield* takeFrom(database, last)
+        yield* database.query(
+          "UPDATE runs SET status = 'interrupted' WHERE id = ? AND owner = ? AND status = 'running'",
+          [last.id, JSON.stringify(last.owner)]
+        )
+      }
+      // Of several processes, one has the running run of an identity.
       yield* database.query(
-        `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan)
-        VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?)`,
+        `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan, lease)
+        VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?, ?) ON CONFLICT DO NOTHING`,
         [
           name,
           run.flow,
-          run.identity ?? name,
+          identity,
           JSON.stringify(run.options),
           JSON.stringify(run.graph),
           JSON.stringify(owner),
           at,
           at,
-          (run.identity === undefined ? undefined : yield* planOf(database, run.identity)) ?? null
+          (run.identity === undefined ? undefined : yield* planOf(database, run.identity)) ?? null,
+          lease ?? null
         ]
       )
-      return yield* find(database, name)
+      const [made] = yield* query(database, `${all(database)} WHERE name = ?`, [name])
+      if (made !== undefined) return made
+      return yield* busy((yield* latest(database, identity)) ?? (yield* find(database, undefined)))
     })
 
 const claim =
@@ -231,22 +266,39 @@ const claim =
       if (run.status === "running") return yield* busy(run)
       const at = yield* Clock.currentTimeMillis
       const owner = yield* Owner.current
+      const lease = yield* database.server?.lease.begin ?? Effect.undefined
       const before = JSON.stringify(run.owner)
-      // Of two processes that have read the same owner, the one that changes it continues; the other fails.
-      const claimed = yield* database.query(
-        "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
-        [JSON.stringify(owner), at, run.id, before]
+      yield* takeFrom(database, run)
+      // Of two processes that have read the same owner, the one that changes it continues; the other fails. So does one
+      // that finds another run of the same flow active.
+      yield* database.query(
+        `UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL, lease = ?
+        WHERE id = ? AND owner = ? AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.identity = runs.identity AND o.status = 'running' AND o.id <> runs.id)`,
+        [JSON.stringify(owner), at, lease ?? null, run.id, before]
       )
       const now = yield* find(database, run.name)
-      return claimed.length === 1 ? now : yield* busy(now)
+      if (now.owner.claim === owner.claim) return now
+      const active = now.status === "running" ? now : yield* activeOf(database, run)
+      return yield* busy(active ?? now)
     })
+
+/** The running run with the identity of another one. */
+const activeOf = (database: Database.Service, run: StoredRun) =>
+  Effect.map(
+    query(
+      database,
+      `${all(database)} WHERE status = 'running' AND identity = (SELECT o.identity FROM runs o WHERE o.id = ?)`,
+      [run.id]
+    ),
+    (runs) => runs[0]
+  )
 
 const idle =
   (database: Database.Service): RunRepo["idle"] =>
   (ids) =>
     ids.length === 0
       ? Effect.succeed([])
-      : Effect.map(query(database, `${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
+      : Effect.map(query(database, `${all(database)} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
           runs.filter(({ status }) => status !== "running")
         )
 
@@ -262,17 +314,21 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
         )
       ),
     idle: idle(database),
-    isSimulated: Effect.map(query(database, `${ALL} ORDER BY id LIMIT 1`, []), ([first]) =>
+    isSimulated: Effect.map(query(database, `${all(database)} ORDER BY id LIMIT 1`, []), ([first]) =>
       first === undefined ? undefined : first.options.simulate === true
     ),
-    list: (limit) => query(database, `${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
-    waiting: (flow) => query(database, `${ALL} WHERE status = 'waiting' AND flow = ? ORDER BY id DESC`, [flow]),
+    list: (limit) => query(database, `${all(database)} ORDER BY id DESC LIMIT ?`, [limit]),
+    waiting: (flow) =>
+      query(database, `${all(database)} WHERE status = 'waiting' AND flow = ? ORDER BY id DESC`, [flow]),
     create: create(database),
     claim: claim(database),
+    // A lease is renewed for all runs of a process.
     heartbeat: (run) =>
-      Effect.map(Clock.currentTimeMillis, (at) => {
-        writer.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", [at, run.id])
-      }),
+      database.server !== undefined
+        ? Effect.void
+        : Effect.map(Clock.currentTimeMillis, (at) => {
+            writer.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", [at, run.id])
+          }),
     finish: (run, { at, status, summary }) => {
       writer.execute("UPDATE runs SET status = ?, ended_at = ?, summary = ? WHERE id = ?", [
         status,

@@ -12,7 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Lease from "./Lease.ts"
+import * as ServerGroups from "./ServerGroups.ts"
+import * as ServerPatience from "./ServerPatience.ts"
 
 /** A row as the database returns it. Large integers may be text. */
 export type DatabaseRow = { readonly [column: string]: unknown }
@@ -37,6 +41,22 @@ export interface Service {
   readonly transaction: (
     statements: ReadonlyArray<Statement>
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DatabaseRow>>, SqlError.SqlError>
+  /**
+   * What only a server has: leases of processes, and groups that several connections write.
+   *
+   * @internal
+   */
+  readonly server?: Server | undefined
+}
+
+/** What only a server has. */
+interface Server {
+  readonly lease: Lease.Lease
+  readonly groups: ServerGroups.ServerGroups
+  /** A statement that may run twice: when its answer is lost it is sent again. */
+  readonly repeatable: Service["query"]
+  /** The server does not answer, and is waited for. */
+  readonly isAway: () => boolean
 }
 
 /** The database that a store uses. Provide it to keep the store elsewhere. */
@@ -75,28 +95,53 @@ const toServerText = (value: unknown): unknown =>
     ? value
     : (value.includes("\u0000") ? value.replaceAll("\u0000", "\ufffd") : value).toWellFormed()
 
-/** A database on a PostgreSQL client. */
-export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
+/**
+ * A database on a PostgreSQL client. It waits for a server that is away, and for statements that were cut: what it
+ * writes in groups is written once.
+ */
+export const fromPg = Effect.fnUntraced(function* (
+  client: SqlClient.SqlClient,
+  name: string,
+  options: ServerPatience.Options = {}
+): Effect.fn.Return<Service, never, Scope.Scope> {
   const numbered = new Map<string, string>()
   const number = (sql: string): string => {
     let text = numbered.get(sql)
     if (text === undefined) {
+      if (numbered.size >= MOST_STATEMENTS) numbered.clear()
       let n = 0
       numbered.set(sql, (text = sql.replace(/\?/g, () => `$${++n}`)))
     }
     return text
   }
-  const query: Service["query"] = (sql, params = []) =>
-    client.unsafe<DatabaseRow>(number(sql), params.map(toServerText))
+  const send: Service["query"] = (sql, params = []) => client.unsafe<DatabaseRow>(number(sql), params.map(toServerText))
+  const patience = ServerPatience.make(name, options)
+  const repeatable: Service["query"] = (sql, params) => patience.wait(send(sql, params))
+  const once: Service["query"] = (sql, params) => patience.once(send(sql, params))
+  const lease = yield* Lease.make(repeatable, once)
+  const groups = ServerGroups.make({
+    send,
+    inTransaction: (work) => client.withTransaction(work),
+    patient: repeatable,
+    patience,
+    lease
+  })
   return {
     dialect: "pg",
     name,
     client,
-    query,
-    transaction: (statements) =>
-      client.withTransaction(Effect.forEach(statements, ({ params, sql }) => query(sql, params)))
+    query: (sql, params = []) =>
+      WRITES.test(sql) ? Effect.map(groups.transaction([{ sql, params }]), ([rows]) => rows!) : repeatable(sql, params),
+    transaction: groups.transaction,
+    server: { lease, groups, repeatable, isAway: () => patience.awaySince() !== undefined }
   }
-}
+})
+
+/** A statement that runs once, even when its answer is lost. */
+const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/i
+
+/** The most texts of statements that are kept. */
+const MOST_STATEMENTS = 1_000
 
 /** All rows of a table in the order of their ids, page by page: `page` selects those after an id. */
 export const pages = (

@@ -12,6 +12,8 @@ import { crc32 } from "node:zlib"
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
+import * as Flights from "./Flights.ts"
+import * as Gathered from "./Gathered.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface KeyedLog<R extends LogEntry> {
@@ -20,6 +22,8 @@ export interface KeyedLog<R extends LogEntry> {
   /** With `own`, only rows appended by this process count. */
   readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void
+  /** Work in flight of the processes of a server; `undefined` on SQLite. */
+  readonly flights?: Flights.Flights | undefined
   /** Adds all keys to the index. */
   readonly settle: Effect.Effect<void, SqlError.SqlError>
   /** Rows were deleted from the table: what is in memory of them is dropped. */
@@ -106,35 +110,46 @@ const isWhole = <R extends LogEntry>({ checksum, value }: Stored<R>): boolean =>
 const onServer = <R extends LogEntry>(
   database: Database.Service,
   writer: Writer.Writer,
-  { columns, table }: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
+  { columns, table }: Named<R>
 ): KeyedLog<R> => {
-  const pending = new Map<string, R>()
-  const queue: Array<R> = []
+  const pending = new Map<string, { readonly row: R; readonly values: ReadonlyArray<unknown> }>()
   const target: Writer.WriterTable = {
     name: table,
     columns: [...columns, CHECKSUM],
-    committed: (ids) => {
-      for (const row of queue.splice(0, ids.length)) if (pending.get(row.key) === row) pending.delete(row.key)
+    committed: (_, rows) => {
+      for (const values of rows) {
+        const key = values[columns.indexOf("key" as keyof R & string)] as string
+        if (pending.get(key)?.values === values) pending.delete(key)
+      }
     }
   }
-  const select = `SELECT ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE key = ? ORDER BY id DESC LIMIT 1`
+  // A key is a hash, so a line break is in none. The server plans for as many keys as there are.
+  const select = `SELECT DISTINCT ON (key) ${[...columns, CHECKSUM].join(", ")} FROM ${table}
+    WHERE key = ANY(string_to_array(?, E'\\n')) ORDER BY key, id DESC`
+  const find = Gathered.make((keys) =>
+    Effect.map(
+      database.query(select, [keys.join("\n")]),
+      (rows) => new Map((rows as unknown as ReadonlyArray<Stored<R>>).map((row) => [row.key, row]))
+    )
+  )
+  const flights = Flights.make(database, writer, table)
   return {
+    flights,
     settle: Effect.void,
     forget: () => {},
-    peek: (key) => pending.get(key),
+    peek: (key) => pending.get(key)?.row,
     append: (row) => {
-      pending.set(row.key, row)
-      queue.push(row)
-      writer.append(target, toValues(columns, row))
+      const values = toValues(columns, row)
+      pending.set(row.key, { row, values })
+      writer.append(target, values, flights?.ending(row.key))
     },
     get: (key) => {
       const waiting = pending.get(key)
       return waiting !== undefined
-        ? Effect.succeed(waiting)
-        : Effect.flatMap(database.query(select, [key]), (rows) => {
-            const row = rows[0] as unknown as Stored<R> | undefined
-            return row === undefined || isWhole(row) ? Effect.succeed(row) : damaged(database, table)
-          })
+        ? Effect.succeed(waiting.row)
+        : Effect.flatMap(find(key), (row) =>
+            row === undefined || isWhole(row) ? Effect.succeed(row) : damaged(database, table)
+          )
     }
   }
 }
@@ -244,6 +259,13 @@ const merging = (table: string, index: string): ReadonlyArray<Database.Statement
     params: [table]
   }
 ]
+
+/** Adds the keys of all rows that are not in the indexes of these tables yet. */
+export const index = (
+  database: Database.Service,
+  tables: ReadonlyArray<string>
+): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.asVoid(database.transaction(tables.flatMap((table) => merging(table, `${table}_index`))))
 
 /** Checks at most every `REFRESH` whether another process has written. */
 const makeChanged = (database: Database.Service): Keys["changed"] => {

@@ -174,7 +174,24 @@ export const migrations = {
     "CREATE INDEX pack_groups_run ON pack_groups (run)",
     `CREATE TABLE pack_members (key TEXT NOT NULL, run INT NOT NULL, pack TEXT NOT NULL, place INT NOT NULL, PRIMARY KEY (key)) KEYED`,
     "CREATE INDEX pack_members_run ON pack_members (run)"
-  )
+  ),
+  // One process has a run of an identity. On a server processes have leases, groups of writes have numbers, and a text
+  // that a process is about to pay for is claimed.
+  "0018_sharing": Effect.gen(function* () {
+    yield* run(
+      "UPDATE runs SET status = 'interrupted' WHERE status = 'running' AND id < (SELECT max(n.id) FROM runs n WHERE n.identity = runs.identity)",
+      "CREATE UNIQUE INDEX runs_running ON runs (identity) WHERE status = 'running'",
+      "ALTER TABLE runs ADD COLUMN lease INT",
+      "ALTER TABLE calls ADD COLUMN lease INT",
+      "ALTER TABLE batches ADD COLUMN lease INT"
+    )
+    yield* onPg(
+      "CREATE TABLE leases (id ID, host TEXT NOT NULL, pid INT NOT NULL, expires_at INT NOT NULL, is_over INT NOT NULL)",
+      "CREATE TABLE lanes (id ID, number INT NOT NULL, result TEXT)",
+      "CREATE TABLE flights (key TEXT PRIMARY KEY, lease INT NOT NULL)",
+      "CREATE INDEX flights_lease ON flights (lease)"
+    )
+  })
 }
 
 /** The newest version that this code knows. */

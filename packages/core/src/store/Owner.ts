@@ -1,16 +1,19 @@
 /**
- * The owner of a run: a process, distinguished from a later one with the same number by its start time.
+ * The owner of a run: a process, distinguished from a later one with the same number by its start time. Processes of one
+ * machine see each other; that of another machine has a lease on a server, or is believed to be alive for a while.
  *
  * @internal
  */
 import * as Random from "effect/Random"
 import * as Effect from "effect/Effect"
-import { readFileSync } from "node:fs"
+import { readFileSync, readlinkSync } from "node:fs"
 import { hostname } from "node:os"
 
 export interface Owner {
   readonly pid: number
   readonly host: string
+  /** Where process numbers are unique: a machine, or a container on it. Absent in what earlier versions wrote. */
+  readonly place?: string
   /** The start time of the process, in the system's unit; empty when the system does not report it. */
   readonly began: string
   /** Distinguishes the claims of one process. */
@@ -36,17 +39,33 @@ const startOf = (pid: number): string | undefined => {
   }
 }
 
+let here: string | undefined
+
+/** The machine since its start, and the space of its process numbers (Linux); otherwise the name of the host. */
+const place = (): string => {
+  try {
+    here ??= `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}/${readlinkSync("/proc/self/ns/pid")}`
+  } catch {
+    here ??= hostname()
+  }
+  return here
+}
+
 /** This process, with a new claim. */
 export const current: Effect.Effect<Owner> = Effect.map(Random.nextIntBetween(0, 2 ** 31), (claim) => ({
   pid: process.pid,
   host: hostname(),
+  place: place(),
   began: startOf(process.pid) ?? "",
   claim
 }))
 
 /** Tests whether two claims belong to one process. */
-export const isSame = (a: Owner, b: Owner): boolean => a.pid === b.pid && a.host === b.host && a.began === b.began
+export const isSame = (a: Owner, b: Owner): boolean =>
+  a.pid === b.pid && a.host === b.host && a.place === b.place && a.began === b.began
 
-/** Tests whether an owner is still working. */
-export const isAlive = (owner: Owner, heartbeatAt: number, now: number): boolean =>
-  owner.host === hostname() ? startOf(owner.pid) === owner.began : now - heartbeatAt < SILENCE
+const isHere = ({ host, place: at }: Owner): boolean => (at === undefined ? host === hostname() : at === place())
+
+/** Tests whether an owner is still working. `isLeased` tells it of one that has a lease. */
+export const isAlive = (owner: Owner, heartbeatAt: number, now: number, isLeased?: boolean): boolean =>
+  isHere(owner) ? startOf(owner.pid) === owner.began : (isLeased ?? now - heartbeatAt < SILENCE)

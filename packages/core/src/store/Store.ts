@@ -35,7 +35,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import type * as SqlError from "effect/sql/SqlError"
+import * as SqlError from "effect/sql/SqlError"
 import * as BatchRepo from "../batch/BatchRepo.ts"
 import * as CacheRepo from "../cache/CacheRepo.ts"
 import * as CacheStore from "../cache/CacheStore.ts"
@@ -58,6 +58,12 @@ import * as Writer from "./Writer.ts"
 
 /** The tables of a store. */
 export interface Service {
+  /**
+   * Its database, for those who own it.
+   *
+   * @internal
+   */
+  readonly database: Database.Service
   /** The file or the server, for display. */
   readonly name: string
   /** The SQLite file. */
@@ -81,6 +87,8 @@ export interface Service {
   readonly commit: Effect.Effect<void, SqlError.SqlError>
   /** Why the last write failed: the disk is full, the file is read-only. */
   readonly failure: () => string | undefined
+  /** Whether its server does not answer, and is waited for. */
+  readonly isAway: () => boolean
 }
 
 /** The store in context. */
@@ -91,16 +99,17 @@ export class Store extends Context.Service<Store, Service>()("@pipe/core/Store")
  *
  * - `damaged`: the file is truncated or corrupt
  * - `newer`: a newer version of pipe wrote it
+ * - `older`: the server's tables are of an older version
  * - `locked`: another process holds it
  * - `full`: the disk is full
  * - `misplaced`: the path holds something else, or is a folder or a pipe
  * - `unavailable`: the file or the server cannot be opened
  *
- * **Remedy** Run `pipe doctor`. A damaged file is moved aside and a new one is created; otherwise update pipe, free disk space, wait for the
+ * **Remedy** Run `pipe doctor`. Tables of an older version are updated by `pipe store migrate`. A damaged file is moved aside and a new one is created; otherwise update pipe, free disk space, wait for the
  * other process, or choose another file with `--store`.
  */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
-  kind: Schema.Literals(["damaged", "newer", "locked", "full", "misplaced", "unavailable"]),
+  kind: Schema.Literals(["damaged", "newer", "older", "locked", "full", "misplaced", "unavailable"]),
   file: Schema.String,
   message: Schema.String
 }) {}
@@ -131,8 +140,11 @@ export const OpeningWait = Context.Reference<Duration.Input>("@pipe/core/Store/O
   defaultValue: () => "30 seconds"
 })
 
-/** Updates the tables of a database. One of a newer version is refused. */
-export const migrate = (database: Database.Service): Effect.Effect<void, StoreError> =>
+/**
+ * Updates the tables of a database. One of a newer version is refused. With `"empty"`, only an empty database gets
+ * tables: those of a team are updated when its owner says so.
+ */
+export const migrate = (database: Database.Service, which?: "empty"): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     const tables = yield* database.query(
       database.dialect === "pg"
@@ -150,6 +162,13 @@ export const migrate = (database: Database.Service): Effect.Effect<void, StoreEr
         kind: "newer",
         file: database.name,
         message: `${database.name} was written by a newer version of pipe (${version}; this one knows ${Migrations.latest}): update pipe, or move the file away`
+      })
+    }
+    if (which === "empty" && version > 0 && version < Migrations.latest) {
+      return yield* new StoreError({
+        kind: "older",
+        file: database.name,
+        message: `${database.name} has tables of an older version of pipe (${version}; this one needs ${Migrations.latest}): its owner updates them with pipe store migrate`
       })
     }
     if (version < Migrations.latest) {
@@ -205,6 +224,7 @@ export const make = Effect.fnUntraced(function* (
   const ledger = LedgerRepo.make(database, writer)
   yield* settleIdle(runs, ledger)
   return {
+    database,
     name: database.name,
     file: options?.file,
     folder: options?.folder,
@@ -221,6 +241,7 @@ export const make = Effect.fnUntraced(function* (
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,
+    isAway: () => database.server?.isAway() === true,
     failure: () => {
       const error = writer.failure()
       if (error === undefined) return undefined
@@ -276,7 +297,7 @@ export const layerExisting = (file: string): Layer.Layer<Store, StoreError, File
 /** On any database, such as `Postgres.layer` of the plugins. */
 export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = Layer.effect(
   Store,
-  Effect.flatMap(Database.Database, (database) => Effect.andThen(migrate(database), make(database)))
+  Effect.flatMap(Database.Database, (database) => Effect.andThen(migrate(database, "empty"), make(database)))
 )
 
 /**
@@ -379,28 +400,39 @@ const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptio
   )
 })
 
+const unreadable = (cause: SqlError.SqlError): CacheStore.CacheStoreError =>
+  new CacheStore.CacheStoreError({ message: `the cache's store failed: ${messageOf(cause)}`, cause })
+
 /** The exact cache in the store in context. */
 export const layerCache: Layer.Layer<CacheStore.CacheStore, never, Store> = Layer.fresh(
   Layer.effect(
     CacheStore.CacheStore,
-    Effect.map(Store, ({ answers, failure }) =>
-      CacheStore.CacheStore.of({
+    Effect.map(Store, ({ answers, failure }) => {
+      const { flights } = answers
+      return CacheStore.CacheStore.of({
         get: (key, now) =>
           Effect.mapError(
             Effect.map(
               Effect.suspend(() => answers.get(key)),
               (row) => (row === undefined || (row.expires_at !== null && row.expires_at <= now) ? undefined : row.value)
             ),
-            (cause) =>
-              new CacheStore.CacheStoreError({ message: `the cache's store failed: ${messageOf(cause)}`, cause })
+            unreadable
           ),
         set: (entry) =>
           Effect.suspend(() => {
             const failed = failure()
             answers.append(CacheRepo.toRow(entry))
             return failed === undefined ? Effect.void : Effect.fail(new CacheStore.CacheStoreError({ message: failed }))
-          })
+          }),
+        ...(flights === undefined
+          ? undefined
+          : {
+              once: <A, E, R>(key: string, read: Effect.Effect<A | undefined, E, R>, work: Effect.Effect<A, E, R>) =>
+                Effect.mapError(flights.once(key, read, work), (error) =>
+                  SqlError.isSqlError(error) ? unreadable(error) : error
+                )
+            })
       })
-    )
+    })
   )
 )

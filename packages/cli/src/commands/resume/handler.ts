@@ -38,7 +38,7 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
     return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune; its answers are kept`)
   if (options.file === undefined)
     return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
-  const file = yield* flowFileOf(run.name, options.file, input)
+  const file = yield* flowFileOf(run.name, hereOf(options.file, options.projectFile), input)
   const flow = yield* LoadFlow.load(file)
   return yield* execute({
     flow,
@@ -59,6 +59,13 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
     }
   })
 })
+
+/** The path of the flow's file from here: the run may have been started in another folder, or on another machine. */
+const hereOf = (file: string, projectFile: string | undefined): string => {
+  if (projectFile === undefined) return file
+  const inProject = resolve(Environment.rootOf(process.cwd()), projectFile)
+  return existsSync(inProject) ? relative(process.cwd(), inProject) : file
+}
 
 /**
  * The file to load for a run. The store names it, and so does anyone who can write to the store: only a flow of this

@@ -20,6 +20,7 @@ import type * as RunFlags from "../../flags/RunFlags.ts"
 import * as Spending from "../../flags/Spending.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as Time from "../../flags/Time.ts"
+import * as Environment from "../../process/Environment.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as Heap from "../../process/Heap.ts"
 import * as Host from "../../process/Host.ts"
@@ -83,7 +84,7 @@ const identityOf = ({ file, flow, limit, parameters }: Session): string =>
 const detachedOf = ({ file, parameters }: Session, waiting: ReadonlyArray<RunRepo.StoredRun>) =>
   waiting.find(
     (run) =>
-      run.options.file === file
+      Environment.inProject(file) === (run.options.projectFile ?? run.options.file)
       && RequestKey.canonical(run.options.parameters ?? {}) === RequestKey.canonical(parameters)
   )
 
@@ -213,6 +214,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
       ...shape,
       ...(started?.limit === undefined ? undefined : { limit: started.limit }),
       file,
+      projectFile: Environment.inProject(file),
       simulate: input.simulate,
       ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
       budget: input.budget,

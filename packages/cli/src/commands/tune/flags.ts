@@ -53,6 +53,7 @@ export const flags = {
   json: Switch.make("json", "as JSON"),
   quiet,
   store: StoreFlag.flag,
+  storePatience: StoreFlag.patience,
   ...Simulate.flags,
   envFile
 }

@@ -1,0 +1,92 @@
+/**
+ * The lease of a process on a server: its runs, its calls under way and its claims are its own while the lease lasts. It
+ * is renewed by the clock of the database, so clocks of machines do not matter.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type * as SqlError from "effect/sql/SqlError"
+import { hostname } from "node:os"
+import type * as Database from "./Database.ts"
+
+export interface Lease {
+  /** Begins the lease, if it has not begun. Returns its number. */
+  readonly begin: Effect.Effect<number, SqlError.SqlError>
+  /** The number of the lease; `undefined` before it begins. */
+  readonly current: () => number | undefined
+  /** Whether another process has ended it. */
+  readonly isLost: Effect.Effect<boolean, SqlError.SqlError>
+}
+
+/** How long a lease lasts without renewal, and how often it is renewed, in milliseconds. */
+export const DURATION = 10_000
+const RENEWAL = 2_000
+
+/** How long the end of a lease is waited for: without it the lease lapses. In milliseconds. */
+const LAST_WAIT = 1_000
+
+/** Now, by the database, in milliseconds since 1970. */
+export const NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+/**
+ * A lease that has lapsed. After a restart of the server every process gets the time to renew its own.
+ */
+export const LAPSED = `(expires_at = 0 OR expires_at < ${NOW} AND pg_postmaster_start_time() < clock_timestamp() - interval '${DURATION} milliseconds')`
+
+/** Whether the lease in a column lasts, as the column `is_leased`. */
+export const lasts = (column: string): string =>
+  `EXISTS (SELECT 1 FROM leases WHERE leases.id = ${column} AND is_over = 0 AND NOT ${LAPSED})`
+
+export const make = Effect.fnUntraced(function* (
+  query: Database.Service["query"],
+  /** Sends a statement once, without waiting for a server that is away. */
+  once: Database.Service["query"]
+): Effect.fn.Return<Lease, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const opening = Semaphore.makeUnsafe(1)
+  let id: number | undefined
+
+  // Made before the writer, so it ends after the last group.
+  yield* Effect.addFinalizer(() =>
+    id === undefined
+      ? Effect.void
+      : Effect.ignore(
+          Effect.timeoutOption(
+            Effect.interruptible(once("UPDATE leases SET expires_at = 0 WHERE id = ?", [id])),
+            LAST_WAIT
+          )
+        )
+  )
+
+  const renew = Effect.suspend(() =>
+    query(`UPDATE leases SET expires_at = ${NOW} + ${DURATION} WHERE id = ? AND is_over = 0`, [id])
+  )
+
+  const begin = opening.withPermit(
+    Effect.suspend(() =>
+      id !== undefined
+        ? Effect.succeed(id)
+        : Effect.gen(function* () {
+            const [row] = yield* query(
+              `INSERT INTO leases (host, pid, expires_at, is_over) VALUES (?, ?, ${NOW} + ${DURATION}, 0) RETURNING id`,
+              [hostname(), process.pid]
+            )
+            id = Number(row!["id"])
+            yield* Effect.forkIn(Effect.forever(Effect.andThen(Effect.sleep(RENEWAL), Effect.ignore(renew))), scope)
+            return id
+          })
+    )
+  )
+
+  return {
+    begin,
+    current: () => id,
+    isLost: Effect.suspend(() =>
+      id === undefined
+        ? Effect.succeed(false)
+        : Effect.map(query("SELECT 1 AS one FROM leases WHERE id = ? AND is_over = 1", [id]), (rows) => rows.length > 0)
+    )
+  }
+})

@@ -1,0 +1,97 @@
+/**
+ * Writes a group of rows on SQLite, as one transaction with few statements.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Database from "./Database.ts"
+import type * as Writer from "./Writer.ts"
+
+/** Rows per statement: few sizes, so each statement is prepared once. */
+const SIZES = [64, 16, 4, 1]
+
+const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", params: [] }
+
+const inserts = new Map<string, string>()
+
+const insert = (table: Writer.WriterTable, count: number): string => {
+  const key = `${table.name}/${table.columns.length}/${count}`
+  let sql = inserts.get(key)
+  if (sql === undefined) {
+    const row = `(${table.columns.map(() => "?").join(", ")})`
+    sql = `INSERT INTO ${table.name} (${table.columns.join(", ")}) VALUES ${Array.from({ length: count }, () => row).join(", ")}`
+    inserts.set(key, sql)
+  }
+  return sql
+}
+
+/** Writes all items in one transaction: the rows by table, then deletions and statements. */
+export const write = (
+  database: Database.Service,
+  items: ReadonlyArray<Writer.Item>
+): Effect.Effect<void, SqlError.SqlError> => {
+  const byTable = new Map<Writer.WriterTable, Array<ReadonlyArray<unknown>>>()
+  const after: Array<Database.Statement> = []
+  const removals: Array<Writer.Removal> = []
+  for (const item of items) {
+    if (item.removes !== undefined) removals.push(item.removes)
+    if (item.table === undefined) {
+      if (item.statement !== undefined) after.push(item.statement)
+      continue
+    }
+    const rows = byTable.get(item.table)
+    if (rows === undefined) byTable.set(item.table, [item.row])
+    else rows.push(item.row)
+  }
+  const statements: Array<Database.Statement> = []
+  const owners: Array<{ readonly table: Writer.WriterTable; readonly count: number; readonly statement: number }> = []
+  for (const [table, rows] of byTable) {
+    let from = 0
+    for (const size of SIZES) {
+      for (; rows.length - from >= size; from += size) {
+        const params: Array<unknown> = []
+        for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
+        statements.push({ sql: insert(table, size), params })
+        if (table.committed === undefined) continue
+        // The rows of one statement have consecutive ids: the last one is enough.
+        statements.push(LAST)
+        owners.push({ table, count: size, statement: statements.length - 1 })
+      }
+    }
+  }
+  statements.push(...removing(removals), ...after)
+  return Effect.map(database.transaction(statements), (results) => {
+    const ids = new Map<Writer.WriterTable, Array<number>>()
+    for (const { count, statement, table } of owners) {
+      const own = ids.get(table) ?? []
+      const last = Number(results[statement]![0]!["id"])
+      for (let i = count - 1; i >= 0; i--) own.push(last - i)
+      ids.set(table, own)
+    }
+    for (const [table, own] of ids) table.committed!(own, byTable.get(table)!)
+  })
+}
+
+/** As few statements as there are tables, first columns and sizes. */
+const removing = (removals: ReadonlyArray<Writer.Removal>): ReadonlyArray<Database.Statement> => {
+  if (removals.length === 0) return []
+  const alike = Map.groupBy(removals, ({ key, table }) => `${table}/${key.slice(0, -1).join("/")}`)
+  return [...alike.values()].flatMap((all) => {
+    const { columns, key, table } = all[0]!
+    const first = key.slice(0, -1)
+    const where = columns.map((column, at) => (at < first.length ? `${column} = ?` : `${column} IN `)).join(" AND ")
+    const statements: Array<Database.Statement> = []
+    let from = 0
+    for (const size of SIZES) {
+      for (; all.length - from >= size; from += size) {
+        const last = all.slice(from, from + size).map(({ key }) => key.at(-1))
+        statements.push({
+          sql: `DELETE FROM ${table} WHERE ${where}(${Array(size).fill("?").join(", ")})`,
+          params: [...first, ...last]
+        })
+      }
+    }
+    return statements
+  })
+}
