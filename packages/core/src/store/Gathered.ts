@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
@@ -18,37 +19,40 @@ export const make = <A, E>(
   let queries = 0
   let isScheduled = false
 
-  const send = (): void => {
+  /** Queries run as the fiber that scheduled them, with its loggers. */
+  const send = (context: Context.Context<never>): void => {
     isScheduled = false
     const keys = [...waiting.keys()].slice(0, MOST_KEYS)
     if (keys.length === 0) return
     const taken = keys.map((key) => [key, waiting.get(key)!] as const)
     for (const key of keys) waiting.delete(key)
     queries++
-    Effect.runFork(
+    Effect.runForkWith(context)(
       Effect.onExitPrimitive(look(keys), (exit) => {
         queries--
         for (const [key, all] of taken) {
           const found = Exit.map(exit, (rows) => rows.get(key))
           for (const resume of all) resume(found)
         }
-        schedule()
+        schedule(context)
         return undefined
       })
     )
   }
 
-  const schedule = (): void => {
+  const schedule = (context: Context.Context<never>): void => {
     if (isScheduled || waiting.size === 0 || queries >= MOST_QUERIES) return
     isScheduled = true
-    setImmediate(send)
+    setImmediate(send, context)
   }
 
   return (key) =>
-    Effect.callback((resume) => {
-      const all = waiting.get(key)
-      if (all === undefined) waiting.set(key, [resume])
-      else all.push(resume)
-      schedule()
-    })
+    Effect.withFiber((fiber) =>
+      Effect.callback((resume) => {
+        const all = waiting.get(key)
+        if (all === undefined) waiting.set(key, [resume])
+        else all.push(resume)
+        schedule(fiber.context)
+      })
+    )
 }
