@@ -3,13 +3,14 @@ import { Store } from "@pipe/core"
 import { NodeHost, Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { execFileSync, spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as Servers from "../../../test/Servers.ts"
 import * as Soak from "../../../test/Soak.ts"
-import type { Outcome } from "./Flows.ts"
-import { flow, folder, pipe } from "./Process.ts"
+import { environment, type Outcome } from "./Flows.ts"
+import { bin, flow, folder, pipe } from "./Process.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
 const KILLS = Soak.times(1, 200)
@@ -294,4 +295,65 @@ describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => 
       Soak.timeout(120_000)
     )
   }
+})
+
+/** Whether a process can have a space of process numbers of its own, as on another machine. */
+const canUnshare = (): boolean => {
+  try {
+    execFileSync("unshare", ["-fp", "--mount-proc", "true"], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe("a process that was thought dead", () => {
+  it.live.skipIf(!Soak.isSoak || !Servers.hasPostgres || !canUnshare())(
+    "writes nothing more when it wakes: its run was resumed by another machine",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const simulator = yield* Simulator.start({ latency: "40 millis" })
+        const cwd = folder({
+          "flow.ts": flow({
+            source: `Source.fromIterable("rows", Array.from({ length: 600 }, (_, i) => "word " + i))`,
+            options: "concurrency: 8,"
+          })
+        })
+        const env = {
+          OPENAI_API_KEY: "sk-test-0123456789abcdef",
+          OPENAI_BASE_URL: simulator.openAiUrl,
+          PIPE_STORE: url
+        }
+        const elsewhere = spawn(
+          "unshare",
+          ["-fp", "--mount-proc", process.execPath, bin, "run", "flow.ts", "--quiet"],
+          { cwd, env: environment(env), stdio: ["ignore", "ignore", "pipe"] }
+        )
+        let stderr = ""
+        elsewhere.stderr.on("data", (chunk) => (stderr += chunk))
+        const ended = new Promise((done) => elsewhere.on("exit", done))
+        yield* Effect.repeat(Effect.sleep(20), { until: () => simulator.requests() > 150 })
+        const inner = Number(execFileSync("pgrep", ["-P", String(elsewhere.pid)], { encoding: "utf8" }))
+        process.kill(inner, "SIGSTOP")
+        const early = yield* Effect.promise(() => pipe(["resume", "--quiet"], { cwd, env }))
+        assert.strictEqual(early.code, 2)
+        assert.include(early.stderr, "is active already")
+        // Its lease lasts 10 seconds.
+        yield* Effect.sleep(11_000)
+        const resumed = pipe(["resume", "--quiet"], { cwd, env })
+        yield* Effect.sleep(2_500)
+        process.kill(inner, "SIGCONT")
+        assert.strictEqual((yield* Effect.promise(() => resumed)).code, 0)
+        yield* Effect.promise(() => ended)
+        assert.include(stderr, "another process resumed the run while this one was silent")
+        const { counted, open, spent } = yield* books(url)
+        const billed = billOf(simulator)
+        const text = `billed ${billed}, recorded ${spent}, of it counted ${counted}`
+        assert.strictEqual(open, 0)
+        assert.isTrue(spent >= billed && counted <= billed, text)
+        assert.isAtMost(simulator.requests(), 600 + 16)
+      }),
+    Soak.timeout(120_000)
+  )
 })

@@ -175,6 +175,80 @@ describe.skipIf(!Servers.hasPostgres)("a server that is away", () => {
   )
 })
 
+describe.skipIf(!Servers.hasPostgres)("what a server refuses", () => {
+  it.live(
+    "NUL and halves of surrogate pairs, in rows, prompts, answers and failures: nothing is set aside, and outputs are those of SQLite",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const odd = [
+          "a\u0000b",
+          "\ud83d",
+          "\udc36 tail",
+          "\u0000\ud83d\u0000",
+          'quote " \\u0000 \\',
+          "🐶 whole",
+          "ends \ud83d"
+        ]
+        const simulator = yield* Simulator.start({ answer: ({ prompt }) => `${prompt}|\u0000` })
+        const run = (store: string) =>
+          Effect.gen(function* () {
+            const out: Array<string> = []
+            const row = Source.fromIterable("rows", odd)
+            const text = Flow.step("text", { row }, ({ row }) =>
+              Effect.flatMap(LanguageModel.generateText({ prompt: `say ${row}` }), ({ text }) =>
+                row.includes("tail") ? Effect.fail(new Error(text)) : Effect.succeed(text)
+              )
+            )
+            const flow = Flow.make("odd", {
+              outputs: [
+                Sink.forEach("out", { row, text }, (value) => Effect.sync(() => out.push(JSON.stringify(value))))
+              ],
+              allowFailedRows: 7,
+              stack: Stack.make(
+                Ledger.layer,
+                Cache.layer(),
+                OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+              )
+            })
+            const host = Layer.fresh(NodeHost.layer({ store }))
+            const first = yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(host))
+            const requests = simulator.requests()
+            const again = yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(host))
+            // Rows that the server cannot tell apart from others are still their own.
+            assert.strictEqual(simulator.requests(), requests)
+            const aside = yield* open(store, ({ database }) => database.query("SELECT * FROM aside"))
+            assert.deepStrictEqual(aside, [])
+            return { out, rows: first.rows, again: again.rows }
+          })
+        const sqlite = yield* run(join(mkdtempSync(join(tmpdir(), "pipe-team-")), "pipe.db"))
+        const server = yield* run(url)
+        assert.deepStrictEqual(server, sqlite)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "more connections than it takes: a run waits for one",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.postgresServer(["max_connections=6", "superuser_reserved_connections=0"])
+        const simulator = yield* Simulator.start({ latency: "5 millis" })
+        const members = ["a", "b", "c"].map((prefix) => member(simulator, server.url, 40, { prefix }))
+        const summaries = yield* Effect.all(
+          members.map(({ run }) => run()),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          summaries.map(({ status }) => status),
+          ["done", "done", "done"]
+        )
+        assert.strictEqual(simulator.requests(), 120)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+})
+
 describe.skipIf(!Servers.hasPostgres)("several processes on one server", () => {
   it.live(
     "pay once for equal prompts, with a cache and without",

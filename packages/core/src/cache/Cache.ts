@@ -81,14 +81,10 @@ export const layer = (
           const isShared = calls.has(key)
           const shared = calls.run(
             key,
-            Effect.flatMap(read(key, request), (kept) =>
-              kept !== undefined
-                ? Effect.succeed(kept)
-                : store.once(
-                    key,
-                    read(key, request),
-                    Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
-                  )
+            store.once(
+              key,
+              read(key, request),
+              Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
             )
           ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
           return isShared
@@ -354,7 +350,9 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
   return {
     /** Processes that share the store send an equal request once. */
     once: <A, E>(key: string, read: Effect.Effect<A | undefined, E>, work: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      once === undefined || broken ? work : Effect.catchIf(once(key, read, work), isStoreError<E>, () => work),
+      once === undefined || broken
+        ? Effect.flatMap(read, (kept) => (kept === undefined ? work : Effect.succeed(kept)))
+        : Effect.catchIf(once(key, read, work), isStoreError<E>, () => work),
     get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),
     set: (entry: CacheStore.CacheEntry) => guard<void>(() => store.set(entry), undefined)
   }

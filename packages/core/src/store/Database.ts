@@ -17,15 +17,13 @@ import * as Stream from "effect/Stream"
 import * as Lease from "./Lease.ts"
 import * as ServerGroups from "./ServerGroups.ts"
 import * as ServerPatience from "./ServerPatience.ts"
+import type * as SqlStatement from "./Statement.ts"
 
 /** A row as the database returns it. Large integers may be text. */
-export type DatabaseRow = { readonly [column: string]: unknown }
+export type DatabaseRow = SqlStatement.DatabaseRow
 
 /** An SQL statement with its values. */
-export interface Statement {
-  readonly sql: string
-  readonly params: ReadonlyArray<unknown>
-}
+export interface Statement extends SqlStatement.Statement {}
 
 /** The operations of a database. */
 export interface Service {
@@ -33,14 +31,9 @@ export interface Service {
   /** The file, or the address without its password, for display. */
   readonly name: string
   readonly client: SqlClient.SqlClient
-  readonly query: (
-    sql: string,
-    params?: ReadonlyArray<unknown>
-  ) => Effect.Effect<ReadonlyArray<DatabaseRow>, SqlError.SqlError>
+  readonly query: SqlStatement.Query
   /** Executes all statements or none, and returns the rows of each. */
-  readonly transaction: (
-    statements: ReadonlyArray<Statement>
-  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DatabaseRow>>, SqlError.SqlError>
+  readonly transaction: SqlStatement.Transaction
   /**
    * What only a server has: leases of processes, and groups that several connections write.
    *
@@ -114,13 +107,15 @@ export const fromPg = Effect.fnUntraced(function* (
     }
     return text
   }
-  const send: Service["query"] = (sql, params = []) => client.unsafe<DatabaseRow>(number(sql), params.map(toServerText))
+  const sendSound: Service["query"] = (sql, params = []) => client.unsafe<DatabaseRow>(number(sql), params)
+  const send: Service["query"] = (sql, params = []) => sendSound(sql, params.map(toServerText))
   const patience = ServerPatience.make(name, options)
   const repeatable: Service["query"] = (sql, params) => patience.wait(send(sql, params))
   const once: Service["query"] = (sql, params) => patience.once(send(sql, params))
   const lease = yield* Lease.make(repeatable, once)
   const groups = ServerGroups.make({
     send,
+    sendSound,
     inTransaction: (work) => client.withTransaction(work),
     patient: repeatable,
     patience,

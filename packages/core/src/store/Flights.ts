@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Database from "./Database.ts"
 import * as Gathered from "./Gathered.ts"
-import * as Lease from "./Lease.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface Flights {
@@ -27,27 +26,64 @@ export interface Flights {
 /** How often the result of another process is looked for, in milliseconds. */
 const POLL = 100
 
-const CLAIM = `INSERT INTO flights (key, lease) SELECT k, ? FROM unnest(string_to_array(?, E'\\n')) AS k ORDER BY k
-  ON CONFLICT (key) DO UPDATE SET lease = excluded.lease WHERE flights.lease = excluded.lease
-    OR NOT ${Lease.lasts("flights.lease")}
-  RETURNING key`
+const CLAIM = "SELECT looked_up, is_mine, is_kept FROM pipe_claim(?, string_to_array(?, E'\\n'), ?, ?)"
+
+/** What a look-up has found: a claim that is now of this process, or a row that is kept. */
+interface Found {
+  readonly isMine: boolean
+  readonly isKept: boolean
+}
 
 const removalOf = (key: string): Writer.Removal => ({ table: "flights", columns: ["key"], key: [key] })
 
-/** The flights of a server; `undefined` where processes do not share a server. `name` keeps the keys of logs apart. */
-export const make = (database: Database.Service, writer: Writer.Writer, name: string): Flights | undefined => {
+/** What is read, or what something else gives. */
+const orElse = <A, E, R, E2, R2>(
+  read: Effect.Effect<A | undefined, E, R>,
+  other: Effect.Effect<A, E2, R2>
+): Effect.Effect<A, E | E2, R | R2> =>
+  Effect.flatMap(read, (found): Effect.Effect<A, E | E2, R | R2> =>
+    found === undefined ? other : Effect.succeed(found)
+  )
+
+interface Options {
+  /** The log: `cache` or `results`. */
+  readonly name: string
+  /** Whether a key is about to be written by this process. */
+  readonly isPending: (key: string) => boolean
+}
+
+/** The flights of a server; `undefined` where processes do not share a server. */
+export const make = (
+  database: Database.Service,
+  writer: Writer.Writer,
+  { isPending, name }: Options
+): Flights | undefined => {
   const { server } = database
   if (server === undefined) return undefined
   const held = new Set<string>()
-  const claim = Gathered.make((keys) =>
-    Effect.flatMap(server.lease.begin, (lease) =>
-      Effect.map(
-        server.repeatable(CLAIM, [lease, keys.join("\n")]),
-        (rows) => new Map(rows.map((row) => [String(row["key"]), true]))
+  /** Keys whose callers left while they were being claimed. */
+  const abandoned = new Set<string>()
+  /** Looks up keys, and claims those that are free; `undefined` for a claim of another process. */
+  const looking = (always: boolean) =>
+    Gathered.make<Found, SqlError.SqlError>((keys) =>
+      Effect.flatMap(server.lease.begin, (lease) =>
+        Effect.map(server.repeatable(CLAIM, [name, keys.join("\n"), lease, always]), (rows) => {
+          const found = new Map(
+            rows.map((row) => [
+              String(row["looked_up"]),
+              { isMine: row["is_mine"] === true, isKept: row["is_kept"] === true }
+            ])
+          )
+          for (const key of keys) {
+            if (abandoned.delete(key) && found.get(key)?.isMine === true) writer.remove(removalOf(`${name}/${key}`))
+          }
+          return found
+        })
       )
     )
-  )
-  const ending: Flights["ending"] = (key) => (held.delete(`${name}/${key}`) ? removalOf(`${name}/${key}`) : undefined)
+  const look = looking(false)
+  const claim = looking(true)
+  const ending: Flights["ending"] = (key) => (held.delete(key) ? removalOf(`${name}/${key}`) : undefined)
 
   const release = (key: string) =>
     Effect.sync(() => {
@@ -55,22 +91,26 @@ export const make = (database: Database.Service, writer: Writer.Writer, name: st
       if (removal !== undefined) writer.remove(removal)
     })
 
-  const once: Flights["once"] = (key, read, work) =>
-    Effect.flatMap(claim(`${name}/${key}`), (isMine) =>
-      isMine === undefined
-        ? Effect.andThen(
-            Effect.sleep(POLL),
-            Effect.flatMap(read, (found) => (found === undefined ? once(key, read, work) : Effect.succeed(found)))
-          )
-        : Effect.suspend(() => {
-            held.add(`${name}/${key}`)
-            // Another process may have ended between the look-up and the claim.
-            return Effect.ensuring(
-              Effect.flatMap(read, (found) => (found === undefined ? work : Effect.succeed(found))),
-              release(key)
-            )
-          })
-    )
+  /** Looks before it claims, or claims always. */
+  const once =
+    (always: boolean): Flights["once"] =>
+    (key, read, work) => {
+      const otherwise = Effect.suspend(() => once(true)(key, read, work))
+      const wait = Effect.andThen(Effect.sleep(POLL), orElse(read, otherwise))
+      const looked = Effect.onInterrupt((always ? claim : look)(key), () => Effect.sync(() => void abandoned.add(key)))
+      return Effect.suspend(() => {
+        if (held.has(key)) return wait
+        if (!always && isPending(key)) return orElse(read, otherwise)
+        return Effect.flatMap(looked, (found) => {
+          // Another run of this process may have been quicker.
+          if (found === undefined || held.has(key)) return wait
+          // What is kept may be of no use: it has expired, or is damaged.
+          if (!found.isMine) return orElse(read, otherwise)
+          held.add(key)
+          return Effect.ensuring(found.isKept ? orElse(read, work) : work, release(key))
+        })
+      })
+    }
 
-  return { once, ending }
+  return { once: once(false), ending }
 }

@@ -1,5 +1,5 @@
 /**
- * Gathers the look-ups of a turn of the event loop into one query. While queries are under way, the next one gathers.
+ * Gathers the look-ups of a turn of the event loop into one query. While queries are in flight, the next one gathers.
  *
  * @internal
  */
@@ -7,7 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
-/** The most keys in a query, and the most queries under way. */
+/** The most keys in a query, and the most queries in flight. */
 const MOST_KEYS = 1_000
 const MOST_QUERIES = 2
 

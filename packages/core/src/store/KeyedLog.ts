@@ -132,7 +132,8 @@ const onServer = <R extends LogEntry>(
       (rows) => new Map((rows as unknown as ReadonlyArray<Stored<R>>).map((row) => [row.key, row]))
     )
   )
-  const flights = Flights.make(database, writer, table)
+  const written = new Filter()
+  const flights = Flights.make(database, writer, { name: table, isPending: (key) => pending.has(key) })
   return {
     flights,
     settle: Effect.void,
@@ -141,12 +142,14 @@ const onServer = <R extends LogEntry>(
     append: (row) => {
       const values = toValues(columns, row)
       pending.set(row.key, { row, values })
+      written.add(row.key)
       writer.append(target, values, flights?.ending(row.key))
     },
-    get: (key) => {
+    get: (key, own) => {
       const waiting = pending.get(key)
-      return waiting !== undefined
-        ? Effect.succeed(waiting.row)
+      if (waiting !== undefined) return Effect.succeed(waiting.row)
+      return own === true && !written.mayHave(key)
+        ? Effect.undefined
         : Effect.flatMap(find(key), (row) =>
             row === undefined || isWhole(row) ? Effect.succeed(row) : damaged(database, table)
           )

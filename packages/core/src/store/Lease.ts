@@ -1,5 +1,5 @@
 /**
- * The lease of a process on a server: its runs, its calls under way and its claims are its own while the lease lasts. It
+ * The lease of a process on a server: its runs, its calls in flight and its claims are its own while the lease lasts. It
  * is renewed by the clock of the database, so clocks of machines do not matter.
  *
  * @internal
@@ -9,10 +9,10 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlError from "effect/sql/SqlError"
 import { hostname } from "node:os"
-import type * as Database from "./Database.ts"
+import type * as Statement from "./Statement.ts"
 
 export interface Lease {
-  /** Begins the lease, if it has not begun. Returns its number. */
+  /** Begins the lease, if it has not started. Returns its number. */
   readonly begin: Effect.Effect<number, SqlError.SqlError>
   /** The number of the lease; `undefined` before it begins. */
   readonly current: () => number | undefined
@@ -40,9 +40,9 @@ export const lasts = (column: string): string =>
   `EXISTS (SELECT 1 FROM leases WHERE leases.id = ${column} AND is_over = 0 AND NOT ${LAPSED})`
 
 export const make = Effect.fnUntraced(function* (
-  query: Database.Service["query"],
+  query: Statement.Query,
   /** Sends a statement once, without waiting for a server that is away. */
-  once: Database.Service["query"]
+  once: Statement.Query
 ): Effect.fn.Return<Lease, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const opening = Semaphore.makeUnsafe(1)

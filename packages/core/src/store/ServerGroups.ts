@@ -6,9 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as SqlError from "effect/sql/SqlError"
-import type * as Database from "./Database.ts"
 import type * as Lease from "./Lease.ts"
 import * as ServerPatience from "./ServerPatience.ts"
+import type * as Statement from "./Statement.ts"
 
 /** What a group writes. */
 export interface Group {
@@ -24,65 +24,99 @@ export interface Group {
     readonly keys: ReadonlyArray<ReadonlyArray<unknown>>
   }>
   /** Statements that run after the rows are written. */
-  readonly after: ReadonlyArray<Database.Statement>
+  readonly after: ReadonlyArray<Statement.Statement>
 }
 
 export interface ServerGroups {
-  /** How many groups may be under way. */
+  /** How many groups may be in progress. */
   readonly lanes: number
   readonly write: (lane: number, group: Group) => Effect.Effect<void, SqlError.SqlError>
   /** Runs statements together. Their results are kept in the lane until the next ones, in case the answer is lost. */
-  readonly transaction: Database.Service["transaction"]
+  readonly transaction: Statement.Transaction
 }
 
 const LANES = 3
 
 interface Statements {
   /** Sends a statement once. */
-  readonly send: Database.Service["query"]
+  readonly send: Statement.Query
+  /** The same, with values that the server accepts as they are. */
+  readonly sendSound: Statement.Query
   readonly inTransaction: <A>(work: Effect.Effect<A, SqlError.SqlError>) => Effect.Effect<A, SqlError.SqlError>
   /** Sends a statement until the server answers. */
-  readonly patient: Database.Service["query"]
+  readonly patient: Statement.Query
   readonly patience: ServerPatience.ServerPatience
   readonly lease: Lease.Lease
 }
 
-/** The rows as records: the server knows the types of the columns. */
-const records = (columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<unknown>>): string =>
-  JSON.stringify(rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, sound(row[at])]))))
+/** The rows as records in JSON: the server knows the types of the columns. */
+const records = (columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<unknown>>): string => {
+  const names = columns.map((column, at) => `${at === 0 ? "{" : ","}"${column}":`)
+  let text = ""
+  for (const row of rows) {
+    text += text === "" ? "[" : "},"
+    for (let at = 0; at < names.length; at++) text += names[at]! + valueOf(row[at])
+  }
+  return `${text}}]`
+}
 
-/** A server accepts neither NUL in text nor half of a surrogate pair. */
-const sound = (value: unknown): unknown =>
-  typeof value === "bigint"
-    ? String(value)
-    : typeof value !== "string"
-      ? (value ?? null)
-      : (value.includes("\u0000") ? value.replaceAll("\u0000", "\ufffd") : value).toWellFormed()
+const valueOf = (value: unknown): string => {
+  switch (typeof value) {
+    case "string": {
+      const text = JSON.stringify(value)
+      return text.includes("\\u") && UNSOUND.test(text)
+        ? JSON.stringify(value.replaceAll("\u0000", "\ufffd").toWellFormed())
+        : text
+    }
+    case "bigint":
+      return String(value)
+    default:
+      return JSON.stringify(value ?? null)
+  }
+}
+
+/** A server accepts neither NUL in text nor half of a surrogate pair; JSON escapes both. */
+const UNSOUND = /\\u(?:0000|d[89a-f])/
 
 const GUARD = `UPDATE lanes SET number = ? WHERE id = ? AND number = ?
   AND NOT EXISTS (SELECT 1 FROM leases WHERE id = ? AND is_over = 1) RETURNING id`
 
-const statementOf = (group: Group, guard: ReadonlyArray<unknown>): Database.Statement => {
-  const parts = [`lane AS (${GUARD})`]
-  const params: Array<unknown> = [...guard]
-  for (const { columns, rows, table } of group.inserts) {
-    parts.push(
-      `w${parts.length} AS (INSERT INTO ${table} (${columns.join(", ")}) SELECT ${columns
-        .map((column) => `r.${column}`)
-        .join(", ")} FROM lane, json_populate_recordset(NULL::${table}, CAST(CAST(? AS TEXT) AS json)) AS r)`
+const texts = new Map<string, string>()
+
+/** The statement of a group: one for each set of tables. */
+const textOf = ({ deletes, inserts }: Group): string => {
+  const tables = (all: ReadonlyArray<{ readonly table: string }>) => all.map(({ table }) => table).join()
+  const key = `${tables(inserts)}/${tables(deletes)}`
+  let text = texts.get(key)
+  if (text !== undefined) return text
+  const from = (table: string) => `lane, json_populate_recordset(NULL::${table}, CAST(CAST(? AS TEXT) AS json)) AS r`
+  const parts = [
+    `lane AS (${GUARD})`,
+    ...inserts.map(
+      ({ columns, table }) =>
+        `${table}_in AS (INSERT INTO ${table} (${columns.join(", ")}) SELECT ${columns
+          .map((column) => `r.${column}`)
+          .join(", ")} FROM ${from(table)})`
+    ),
+    ...deletes.map(
+      ({ columns, table }) =>
+        `${table}_out AS (DELETE FROM ${table} USING ${from(table)} WHERE ${columns
+          .map((column) => `${table}.${column} = r.${column}`)
+          .join(" AND ")})`
     )
-    params.push(records(columns, rows))
-  }
-  for (const { columns, keys, table } of group.deletes) {
-    parts.push(
-      `d${parts.length} AS (DELETE FROM ${table} USING lane, json_populate_recordset(NULL::${table}, CAST(CAST(? AS TEXT) AS json)) AS r WHERE ${columns
-        .map((column) => `${table}.${column} = r.${column}`)
-        .join(" AND ")})`
-    )
-    params.push(records(columns, keys))
-  }
-  return { sql: `WITH ${parts.join(",\n")} SELECT id FROM lane`, params }
+  ]
+  texts.set(key, (text = `WITH ${parts.join(",\n")} SELECT id FROM lane`))
+  return text
 }
+
+const statementOf = (group: Group, guard: ReadonlyArray<unknown>): Statement.Statement => ({
+  sql: textOf(group),
+  params: [
+    ...guard,
+    ...group.inserts.map(({ columns, rows }) => records(columns, rows)),
+    ...group.deletes.map(({ columns, keys }) => records(columns, keys))
+  ]
+})
 
 /** Results as text: integers of any size become text, as a server may give them too. */
 const toJson = (results: unknown): string =>
@@ -93,9 +127,9 @@ interface Lane {
   number: number
 }
 
-export const make = ({ inTransaction, lease, patience, patient, send }: Statements): ServerGroups => {
+export const make = ({ inTransaction, lease, patience, patient, send, sendSound }: Statements): ServerGroups => {
   const lanes: Array<Lane | undefined> = []
-  /** Lanes of transactions: as many as were ever under way at once. */
+  /** Lanes of transactions: as many as were ever in use at once. */
   const free: Array<Lane> = []
 
   const open = Effect.map(patient("INSERT INTO lanes (number) VALUES (0) RETURNING id"), ([row]): Lane => ({
@@ -109,7 +143,7 @@ export const make = ({ inTransaction, lease, patience, patient, send }: Statemen
   const exactly = <A>(
     lane: Lane,
     attempt: Effect.Effect<A | undefined, SqlError.SqlError>,
-    written: (row: Database.DatabaseRow) => A
+    written: (row: Statement.DatabaseRow) => A
   ): Effect.Effect<A, SqlError.SqlError> => {
     const settle: Effect.Effect<A, SqlError.SqlError> = Effect.flatMap(
       patient("SELECT number, result FROM lanes WHERE id = ?", [lane.id]),
@@ -134,7 +168,7 @@ export const make = ({ inTransaction, lease, patience, patient, send }: Statemen
     return again
   }
 
-  const run = (lane: Lane, statements: ReadonlyArray<Database.Statement>) =>
+  const run = (lane: Lane, statements: ReadonlyArray<Statement.Statement>) =>
     inTransaction(
       Effect.gen(function* () {
         if ((yield* send(GUARD, guard(lane))).length === 0) return undefined
@@ -150,7 +184,7 @@ export const make = ({ inTransaction, lease, patience, patient, send }: Statemen
       Effect.gen(function* () {
         const lane = (lanes[at] ??= yield* open)
         const { params, sql } = statementOf(group, guard(lane))
-        const written = Effect.map(send(sql, params), (rows) => (rows.length === 0 ? undefined : true))
+        const written = Effect.map(sendSound(sql, params), (rows) => (rows.length === 0 ? undefined : true))
         const attempt =
           group.after.length === 0
             ? written

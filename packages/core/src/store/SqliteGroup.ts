@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Database from "./Database.ts"
-import type * as Writer from "./Writer.ts"
+import type * as WriterItem from "./WriterItem.ts"
 
 /** Rows per statement: few sizes, so each statement is prepared once. */
 const SIZES = [64, 16, 4, 1]
@@ -15,7 +15,7 @@ const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", para
 
 const inserts = new Map<string, string>()
 
-const insert = (table: Writer.WriterTable, count: number): string => {
+const insert = (table: WriterItem.WriterTable, count: number): string => {
   const key = `${table.name}/${table.columns.length}/${count}`
   let sql = inserts.get(key)
   if (sql === undefined) {
@@ -29,11 +29,11 @@ const insert = (table: Writer.WriterTable, count: number): string => {
 /** Writes all items in one transaction: the rows by table, then deletions and statements. */
 export const write = (
   database: Database.Service,
-  items: ReadonlyArray<Writer.Item>
+  items: ReadonlyArray<WriterItem.Item>
 ): Effect.Effect<void, SqlError.SqlError> => {
-  const byTable = new Map<Writer.WriterTable, Array<ReadonlyArray<unknown>>>()
+  const byTable = new Map<WriterItem.WriterTable, Array<ReadonlyArray<unknown>>>()
   const after: Array<Database.Statement> = []
-  const removals: Array<Writer.Removal> = []
+  const removals: Array<WriterItem.Removal> = []
   for (const item of items) {
     if (item.removes !== undefined) removals.push(item.removes)
     if (item.table === undefined) {
@@ -45,7 +45,8 @@ export const write = (
     else rows.push(item.row)
   }
   const statements: Array<Database.Statement> = []
-  const owners: Array<{ readonly table: Writer.WriterTable; readonly count: number; readonly statement: number }> = []
+  const owners: Array<{ readonly table: WriterItem.WriterTable; readonly count: number; readonly statement: number }> =
+    []
   for (const [table, rows] of byTable) {
     let from = 0
     for (const size of SIZES) {
@@ -62,7 +63,7 @@ export const write = (
   }
   statements.push(...removing(removals), ...after)
   return Effect.map(database.transaction(statements), (results) => {
-    const ids = new Map<Writer.WriterTable, Array<number>>()
+    const ids = new Map<WriterItem.WriterTable, Array<number>>()
     for (const { count, statement, table } of owners) {
       const own = ids.get(table) ?? []
       const last = Number(results[statement]![0]!["id"])
@@ -74,7 +75,7 @@ export const write = (
 }
 
 /** As few statements as there are tables, first columns and sizes. */
-const removing = (removals: ReadonlyArray<Writer.Removal>): ReadonlyArray<Database.Statement> => {
+const removing = (removals: ReadonlyArray<WriterItem.Removal>): ReadonlyArray<Database.Statement> => {
   if (removals.length === 0) return []
   const alike = Map.groupBy(removals, ({ key, table }) => `${table}/${key.slice(0, -1).join("/")}`)
   return [...alike.values()].flatMap((all) => {

@@ -1,6 +1,6 @@
 /**
  * Writes in groups: everything appended in one turn of the event loop is one transaction, at the end of the turn. A
- * process that is killed loses what it appended since. A server has several groups under way at once.
+ * process that is killed loses what it appended since. A server has several groups in progress at once.
  *
  * A group that the database refuses because of its content is split in halves until one item is left. That item goes to
  * the table `aside`, with one warning, and the others are written. A group that fails for another reason (a lock, a
@@ -15,17 +15,9 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import type * as ServerGroups from "./ServerGroups.ts"
 import * as SqliteGroup from "./SqliteGroup.ts"
+import type { Item, Removal, WriterTable } from "./WriterItem.ts"
 
-/** A table for appended rows. Its `id` counts up. */
-export interface WriterTable {
-  readonly name: string
-  readonly columns: ReadonlyArray<string>
-  /**
-   * Receives committed rows, in the order in which they were appended, with their ids on SQLite; `undefined` for a row
-   * that was set aside.
-   */
-  readonly committed?: (ids: ReadonlyArray<number | undefined>, rows: ReadonlyArray<ReadonlyArray<unknown>>) => void
-}
+export type { Removal, WriterTable } from "./WriterItem.ts"
 
 export interface Writer {
   /** `removes` is deleted in the same transaction that writes the row. */
@@ -45,19 +37,6 @@ const MOST_ASIDE = 64
 
 /** How long the last group is waited for when the store closes while its server is away, in milliseconds. */
 const LAST_WAIT = 2_000
-
-/** A row to delete, found by these columns. Those of one group share statements. */
-export interface Removal {
-  readonly table: string
-  readonly columns: ReadonlyArray<string>
-  readonly key: ReadonlyArray<unknown>
-}
-
-/** A row with what it replaces, a row to delete, or a statement. */
-export type Item =
-  | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
-  | { readonly table: undefined; readonly removes: Removal; readonly statement: undefined }
-  | { readonly table: undefined; readonly removes: undefined; readonly statement: Database.Statement }
 
 /** Waits for some groups. */
 interface Waiter {
@@ -82,12 +61,12 @@ export const make = Effect.fnUntraced(function* (
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const groups = database.server?.groups
   const free = Array.from({ length: groups?.lanes ?? 1 }, (_, lane) => lane)
-  /** The groups under way. On SQLite it is one, so rows are committed in the order in which they were appended. */
+  /** The groups in progress. On SQLite it is one, so rows are committed in the order in which they were appended. */
   const current = new Set<Group>()
   let items: Array<Item> = []
   let waiters: Array<Waiter> = []
   let scheduled = false
-  /** A group with statements is under way: it waits for those before, and those after wait for it. */
+  /** A group with statements is in progress: it waits for those before, and those after wait for it. */
   let isAlone = false
   let hasStatement = false
   let failure: SqlError.SqlError | undefined

@@ -1,0 +1,30 @@
+/**
+ * What a writer writes: rows, deletions, statements.
+ *
+ * @internal
+ */
+import type * as Statement from "./Statement.ts"
+
+/** A table for appended rows. Its `id` counts up. */
+export interface WriterTable {
+  readonly name: string
+  readonly columns: ReadonlyArray<string>
+  /**
+   * Receives committed rows, in the order in which they were appended, with their ids on SQLite; `undefined` for a row
+   * that was set aside.
+   */
+  readonly committed?: (ids: ReadonlyArray<number | undefined>, rows: ReadonlyArray<ReadonlyArray<unknown>>) => void
+}
+
+/** A row to delete, found by these columns. Those of one group share statements. */
+export interface Removal {
+  readonly table: string
+  readonly columns: ReadonlyArray<string>
+  readonly key: ReadonlyArray<unknown>
+}
+
+/** A row with what it replaces, a row to delete, or a statement. */
+export type Item =
+  | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
+  | { readonly table: undefined; readonly removes: Removal; readonly statement: undefined }
+  | { readonly table: undefined; readonly removes: undefined; readonly statement: Statement.Statement }
