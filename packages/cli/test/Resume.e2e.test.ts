@@ -236,7 +236,7 @@ export const unused = 1`,
 })
 
 describe("the store", () => {
-  it.live.skipIf(!canMount())(
+  it.live.skipIf(!Soak.isSoak || !canMount())(
     "on a full disk stops the run in one line, and the rows that are done are kept",
     () =>
       Effect.gen(function* () {

@@ -319,7 +319,7 @@ describe("the flow that a store names for a run", { concurrent: false }, () => {
     const point = (file: string) => {
       const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"))
       const options = JSON.parse(String(db.prepare("SELECT options FROM runs").get()!["options"])) as object
-      db.prepare("UPDATE runs SET options = ?").run(JSON.stringify({ ...options, file }))
+      db.prepare("UPDATE runs SET options = ?").run(JSON.stringify({ ...options, file, projectFile: file }))
       db.close()
     }
     for (const file of [join(elsewhere, "evil.mjs"), "../../../../../../evil.mjs", "script.mjs", "gone.ts"]) {

@@ -418,32 +418,36 @@ describe("faults of batches", () => {
   for (const wire of wires) {
     for (const [name, batches] of Object.entries(faults)) {
       if (wire === "anthropic" && batches.failedUploads !== undefined) continue
-      it.live(`${name}: each row ends once, and each answer is paid once (${wire})`, () =>
-        Effect.gen(function* () {
-          const simulator = yield* Simulator.start({ batches: { latency: "60 millis", ...batches } })
-          const calm = yield* Simulator.start()
-          const online = yield* run(simple(wire, calm, 60))
-          const { out, summary } = yield* run(simple(wire, simulator, 60), { run: { batch: fast } })
-          const refused = summary.rows.failed
-          assert.strictEqual(out.length + refused, 60)
-          assert.isTrue(out.every((value) => online.out.includes(value)))
-          assert.deepStrictEqual(
-            out,
-            online.out.filter((value) => out.includes(value)),
-            "the order of the source"
-          )
-          if (batches.errors === undefined) assert.strictEqual(refused, 0)
-          else assert.isAbove(refused, 0)
-          // What was answered in a batch and had no result is paid for, and sent again; nothing else is.
-          if (batches.missing === undefined)
-            assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), out.length)
-          const online2 = summary.steps
-            .filter(({ serviceTier }) => serviceTier === undefined)
-            .reduce((sum, { cost }) => sum + cost, 0n)
-          assert.strictEqual(summary.cost - online2, batchBill(wire, simulator))
-          if (batches.lostCreations !== undefined)
-            assert.strictEqual(simulator.batches().length, 1, "the batch was created twice")
-        })
+      // "all at once" has each of them; the others are tried by themselves where there is time.
+      const isShort = wire === "openai" || name === "all at once"
+      it.live.skipIf(!Soak.isSoak && !isShort)(
+        `${name}: each row ends once, and each answer is paid once (${wire})`,
+        () =>
+          Effect.gen(function* () {
+            const simulator = yield* Simulator.start({ batches: { latency: "60 millis", ...batches } })
+            const calm = yield* Simulator.start()
+            const online = yield* run(simple(wire, calm, 60))
+            const { out, summary } = yield* run(simple(wire, simulator, 60), { run: { batch: fast } })
+            const refused = summary.rows.failed
+            assert.strictEqual(out.length + refused, 60)
+            assert.isTrue(out.every((value) => online.out.includes(value)))
+            assert.deepStrictEqual(
+              out,
+              online.out.filter((value) => out.includes(value)),
+              "the order of the source"
+            )
+            if (batches.errors === undefined) assert.strictEqual(refused, 0)
+            else assert.isAbove(refused, 0)
+            // What was answered in a batch and had no result is paid for, and sent again; nothing else is.
+            if (batches.missing === undefined)
+              assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), out.length)
+            const online2 = summary.steps
+              .filter(({ serviceTier }) => serviceTier === undefined)
+              .reduce((sum, { cost }) => sum + cost, 0n)
+            assert.strictEqual(summary.cost - online2, batchBill(wire, simulator))
+            if (batches.lostCreations !== undefined)
+              assert.strictEqual(simulator.batches().length, 1, "the batch was created twice")
+          })
       )
     }
   }

@@ -87,7 +87,7 @@ describe.skipIf(!Servers.hasPostgres)("a server that is away", () => {
     settings: ReadonlyArray<string>,
     disturb: (server: Servers.Postgres) => Effect.Effect<unknown>
   ) =>
-    it.live(
+    it.live.skipIf(!Soak.isSoak && what !== "restarts")(
       `loses and doubles nothing: ${what}`,
       () =>
         Effect.gen(function* () {
