@@ -37,6 +37,7 @@ const packages: ReadonlyArray<Package> = [
       "flow",
       "run",
       "plan",
+      "work",
       "report",
       "file",
       "closure",

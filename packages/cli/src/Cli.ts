@@ -28,6 +28,8 @@ import * as Runs from "./commands/runs/command.ts"
 import * as Show from "./commands/show/command.ts"
 import * as Store from "./commands/store/command.ts"
 import * as Tune from "./commands/tune/command.ts"
+import * as Worker from "./commands/worker/command.ts"
+import * as Workers from "./commands/workers/command.ts"
 import * as ExitCode from "./process/ExitCode.ts"
 import * as Output from "./process/Output.ts"
 
@@ -47,6 +49,8 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Batches.command,
       Cache.command,
       Store.command,
+      Worker.command,
+      Workers.command,
       Doctor.command,
       Graph.command,
       Prices.command,

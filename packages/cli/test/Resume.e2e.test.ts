@@ -81,7 +81,7 @@ describe("an interrupted run", () => {
     120_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "cuts calls after the grace time, and records them as estimates",
     () =>
       Effect.gen(function* () {

@@ -166,13 +166,7 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
         const version = Number(latest!["n"])
         for (const sql of [
           `DELETE FROM effect_sql_migrations WHERE migration_id = ${version}`,
-          "DROP INDEX runs_running",
-          "ALTER TABLE runs DROP COLUMN lease",
-          "ALTER TABLE calls DROP COLUMN lease",
-          "ALTER TABLE batches DROP COLUMN lease",
-          "DROP TABLE flights",
-          "DROP TABLE leases",
-          "DROP TABLE lanes"
+          "DROP TABLE jobs, chunks, replies, accounts, buckets, workers"
         ])
           yield* Servers.sql(test.url, sql)
         const older = yield* test.pipe("run", "flow.ts", "--store", test.url)

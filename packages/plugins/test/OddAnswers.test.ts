@@ -325,7 +325,7 @@ describe.each(formats)("$name", (format) => {
     })
   )
 
-  const runs = Soak.times(6, 20_000 / formats.length)
+  const runs = Soak.times(3, 20_000 / formats.length)
   it.live(
     `survives ${Math.round(runs)} mutations without a defect, an empty success or a made-up figure`,
     () =>

@@ -9,6 +9,7 @@ import { LanguageModel } from "effect/ai"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Soak from "../../../test/Soak.ts"
 import { embedder } from "./Questions.ts"
 
 const openai = (url: string, apiKey: string, options: OpenAi.Options = {}) =>
@@ -17,7 +18,8 @@ const openai = (url: string, apiKey: string, options: OpenAi.Options = {}) =>
 const host = (folder: string) => Layer.fresh(NodeHost.layer({ store: join(folder, "pipe.db") }))
 
 describe("Tune", () => {
-  it.live(
+  // The learning itself is tried without an embedder; this takes the seconds that CI has not.
+  it.live.skipIf(!Soak.isSoak)(
     "learns from the vectors of texts which are hard, by an embedder on this machine",
     () =>
       Effect.gen(function* () {

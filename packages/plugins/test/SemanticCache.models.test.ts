@@ -22,6 +22,7 @@ import { EmbeddingModel, LanguageModel } from "effect/ai"
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Scripted from "../../core/test/ScriptedModel.ts"
+import * as Soak from "../../../test/Soak.ts"
 import { ask, type Asked, askAll, embedder, folder, logged, model, questions, topicOf, within } from "./Questions.ts"
 
 // The tests share a store, in their order.
@@ -378,7 +379,7 @@ describe("embeddings of a provider", () => {
 })
 
 describe("a run with batches", () => {
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "audits too: the answers that come back are counted as such",
     () =>
       Effect.scoped(

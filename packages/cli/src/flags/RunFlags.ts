@@ -27,6 +27,17 @@ export const flags = {
     Flag.optional
   ),
   detach: Switch.make("detach", "send requests in batches, and exit when all are submitted; pipe resume collects them"),
+  workers: Flag.String("workers").pipe(
+    Flag.withMetavar("N|any"),
+    Flag.withDescription(
+      "have rows computed by this many processes of this machine, or by any that have joined (pipe worker)"
+    ),
+    Flag.filter(
+      (text) => /^(?:any|[1-9]\d*)$/.test(text),
+      () => "is a number of processes, or any"
+    ),
+    Flag.optional
+  ),
   overwrite: Switch.make(
     "overwrite",
     "replace outputs even with less than what is there: fewer rows, or another flow's"

@@ -6,6 +6,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as RateLimiter from "effect/persistence/RateLimiter"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
 import type { LayerInfo } from "./Service.ts"
 
@@ -33,6 +34,12 @@ export const of =
 export const Shared = Context.Reference<SharedState>("@pipe/core/SharedState", {
   defaultValue: () => (_, make) => make
 })
+
+/** Makes a rate limiter that other processes of the run share, by its place; `undefined` when the run has one process. */
+export const Limiters = Context.Reference<((place: string) => Effect.Effect<RateLimiter.RateLimiter>) | undefined>(
+  "@pipe/core/SharedState/Limiters",
+  { defaultValue: () => undefined }
+)
 
 /** Identifies a place over these layers: their names, and the address and account of the provider. */
 export const placeOf = (below: ReadonlyArray<LayerInfo> = []): string =>

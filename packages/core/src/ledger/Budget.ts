@@ -53,6 +53,8 @@ export interface Budget {
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
   /** The money left of the total; `undefined` without a limit. */
   readonly left: () => Money.Money | undefined
+  /** What is left of each limit that stops a run. */
+  readonly rest: () => ReadonlyArray<BudgetAccount.Rest>
 }
 
 /** Parses `5usd`, `$5`, `0.5 usd`, `200000tokens`, `2Mtokens`, `500k tokens`. */
@@ -69,9 +71,14 @@ export const parse = (text: string): BudgetAccount.BudgetLimits | undefined => {
 }
 
 /** Makes a budget that calls share. Throws a `BudgetError` for invalid amounts. */
-export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): Budget => {
+export const make = (
+  options: BudgetAccount.Options,
+  pricing: Pricing.Service,
+  grants?: BudgetAccount.Grants
+): Budget => {
   const accounts = BudgetAccount.all(options)
-  const state = BudgetGuard.makeState(pricing, accounts)
+  if (grants !== undefined) BudgetAccount.empty(accounts)
+  const state = BudgetGuard.makeState(pricing, accounts, grants)
   const all = accounts.find((account) => account.isForAll)
   return {
     hook: BudgetGuard.make(state),
@@ -84,7 +91,8 @@ export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): 
       }
     },
     spend: (step, model, money, tokens) => BudgetGuard.spend(state, step, model, money, tokens),
-    left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney)
+    left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney),
+    rest: () => accounts.flatMap((account) => (account.warns ? [] : [BudgetAccount.restOf(account)]))
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Attempt from "../client/Attempt.ts"
@@ -39,8 +40,11 @@ export interface BudgetAccount {
   /** Whether it counts every step and model. */
   readonly isForAll: boolean
   readonly applies: (step: string, model: string) => boolean
-  readonly money: Money.Money | undefined
-  readonly tokens: number | undefined
+  /** The limits. Where several processes share a budget, they are what was granted to this one so far. */
+  money: Money.Money | undefined
+  tokens: number | undefined
+  /** The limits of all processes together, when this one spends what it is granted. */
+  whole: { readonly money: Money.Money | undefined; readonly tokens: number | undefined } | undefined
   readonly warns: boolean
   spentMoney: Money.Money
   spentTokens: number
@@ -84,6 +88,7 @@ const make = (
     applies: applies ?? (() => true),
     money,
     tokens: limits.tokens,
+    whole: undefined,
     warns: limits.onExceeded === "warn",
     spentMoney: Money.zero,
     spentTokens: 0,
@@ -92,6 +97,59 @@ const make = (
     warned: false
   }
 }
+
+/** What is left of a limit. */
+export interface Rest {
+  readonly name: string
+  readonly money: Money.Money | undefined
+  readonly tokens: number | undefined
+}
+
+export const restOf = ({ money, name, spentMoney, spentTokens, tokens }: BudgetAccount): Rest => ({
+  name,
+  money: money === undefined ? undefined : money > spentMoney ? money - spentMoney : Money.zero,
+  tokens: tokens === undefined ? undefined : Math.max(0, tokens - spentTokens)
+})
+
+/** A budget that several processes share: each spends what it was granted, and the grants together stay within it. */
+export interface Grants {
+  /** Grants more of an account: this much, a share of what is left, or the rest. */
+  readonly take: (name: string, wanted: Attempt.Held) => Effect.Effect<Attempt.Held>
+  /** Gives back what this process does not spend. */
+  readonly giveBack: (rest: ReadonlyArray<Rest>) => Effect.Effect<void>
+  /** Whether other processes have calls in flight, which may leave something. */
+  readonly isSpending: Effect.Effect<boolean>
+}
+
+/** Takes the limits away: they are granted piece by piece. */
+export const empty = (accounts: ReadonlyArray<BudgetAccount>): void => {
+  for (const account of accounts) {
+    if (account.warns) continue
+    account.whole = { money: account.money, tokens: account.tokens }
+    if (account.money !== undefined) account.money = Money.zero
+    if (account.tokens !== undefined) account.tokens = 0
+  }
+}
+
+/** Takes from an account what is neither spent nor reserved. */
+export const takeRest = (account: BudgetAccount): Rest => {
+  const { name } = account
+  const money = account.money === undefined ? undefined : account.money - account.spentMoney - account.reservedMoney
+  const tokens =
+    account.tokens === undefined ? undefined : account.tokens - account.spentTokens - account.reservedTokens
+  if (money !== undefined && money > Money.zero) account.money! -= money
+  if (tokens !== undefined && tokens > 0) account.tokens! -= tokens
+  return {
+    name,
+    money: money === undefined ? undefined : money > Money.zero ? money : Money.zero,
+    tokens: tokens === undefined ? undefined : Math.max(0, tokens)
+  }
+}
+
+/** Whether an account has no room for an amount. */
+export const lacks = (account: BudgetAccount, { money, tokens }: Attempt.Held): boolean =>
+  (account.money !== undefined && account.money - account.spentMoney - account.reservedMoney < money)
+  || (account.tokens !== undefined && account.tokens - account.spentTokens - account.reservedTokens < tokens)
 
 /** Reserves an amount in each account. */
 export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
@@ -123,6 +181,14 @@ export const isSpent = (account: BudgetAccount): boolean =>
 
 /** Describes how much is spent. */
 export const status = (account: BudgetAccount): string =>
+  account.whole === undefined ? spentOf(account) : `of ${limitOf(account.whole)} is spent by the processes of the run`
+
+const limitOf = ({ money, tokens }: NonNullable<BudgetAccount["whole"]>): string =>
+  [...(money === undefined ? [] : [Money.format(money)]), ...(tokens === undefined ? [] : [`${tokens} tokens`])].join(
+    " and "
+  )
+
+const spentOf = (account: BudgetAccount): string =>
   [
     ...(account.money === undefined
       ? []

@@ -58,6 +58,27 @@ export type BudgetFit<R extends ModelRequest.ModelRequest> =
   | { readonly request: R; readonly hold: Attempt.Held; readonly limited: boolean }
   | { readonly blocked: BudgetAccount.BudgetAccount }
 
+/** Room for an answer that is longer than usual. */
+const AMPLE = 256
+
+/** What a call should have room for, when more can be had. */
+export const wanted = <R extends ModelRequest.ModelRequest>(claim: Claim<R>): Attempt.Held => {
+  const { call, input, known, price, pricing, scout, usual } = claim
+  const rates = Charge.ratesOf(pricing, call, price, input)
+  const most = Math.min(scout.ceiling ?? Number.POSITIVE_INFINITY, call.room ?? Number.POSITIVE_INFINITY)
+  const output =
+    call.request._tag === "Embedding"
+      ? 0
+      : (call.request.settings.maxTokens ?? Math.min(most, Math.max(AMPLE, usual, known.output) * 2))
+  return {
+    money:
+      rates === undefined
+        ? Money.zero
+        : rates.fees + Money.times(rates.input, input) + Money.times(rates.output, output),
+    tokens: input + output
+  }
+}
+
 /** Decides whether a request fits under all caps, with which output limit, and how much to reserve. */
 export const fit = <R extends ModelRequest.ModelRequest>({
   call,

@@ -28,13 +28,20 @@ export interface BudgetState {
   readonly learned: Map<string, BudgetFit.LearnedOutput>
   /** By provider and model. */
   readonly scouted: Map<string, BudgetFit.Scouted>
+  /** Where more is granted, when several processes share the budget. */
+  readonly grants: BudgetAccount.Grants | undefined
   /** Calls that wait until others release money. */
   waiting: Array<Deferred.Deferred<void>>
 }
 
-export const makeState = (pricing: Pricing.Service, accounts: BudgetState["accounts"]): BudgetState => ({
+export const makeState = (
+  pricing: Pricing.Service,
+  accounts: BudgetState["accounts"],
+  grants?: BudgetAccount.Grants
+): BudgetState => ({
   pricing,
   accounts,
+  grants,
   learned: new Map(),
   scouted: new Map(),
   waiting: []
@@ -89,10 +96,10 @@ export const make =
       }
       const warnings = exceeded(accounts)
       return warnings.length === 0
-        ? admit(state, claim)
+        ? granted(state, claim)
         : Effect.andThen(
             Effect.forEach(warnings, (text) => Effect.logWarning(text), { discard: true }),
-            Effect.suspend(() => admit(state, claim))
+            Effect.suspend(() => granted(state, claim))
           )
     })
 
@@ -103,6 +110,39 @@ const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
     account.warned = true
     return [`${account.name} ${BudgetAccount.status(account)}; it only warns, so the run continues`]
   })
+
+/** How long a call waits for what other processes leave, in milliseconds, and how often none of them may be spending before it gives up. */
+const PAUSE = 200
+const QUIET = 4
+
+/** Admits a call, after more was granted when it does not fit. */
+const granted = <R extends ModelRequest.ModelRequest>(
+  state: BudgetState,
+  claim: BudgetFit.Claim<R>,
+  quiet = 0
+): Effect.Effect<Attempt.Admission<R>, AiError.AiError> => {
+  const { grants } = state
+  if (grants === undefined) return admit(state, claim)
+  const wanted = BudgetFit.wanted(claim)
+  const isShort = () => claim.own.filter((account) => BudgetAccount.lacks(account, wanted))
+  if (isShort().length === 0) return admit(state, claim)
+  return Effect.gen(function* () {
+    for (const account of isShort()) {
+      const { money, tokens } = yield* grants.take(account.name, wanted)
+      if (account.money !== undefined) account.money += money
+      if (account.tokens !== undefined) account.tokens += tokens
+    }
+    const short = isShort()
+    const isWaiting = short.some(
+      ({ reservedMoney, reservedTokens }) => reservedMoney > Money.zero || reservedTokens > 0
+    )
+    if (short.length === 0 || isWaiting || quiet >= QUIET) return yield* admit(state, claim)
+    // What several processes have left together may be enough for one of them.
+    yield* grants.giveBack(short.map(BudgetAccount.takeRest))
+    yield* Effect.sleep(PAUSE)
+    return yield* granted(state, claim, (yield* grants.isSpending) ? 0 : quiet + 1)
+  })
+}
 
 /** Admits a call with its reservation, makes it wait for others, or refuses it. */
 const admit = <R extends ModelRequest.ModelRequest>(
@@ -136,7 +176,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
 const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, claim: BudgetFit.Claim<R>) => {
   const turn: Deferred.Deferred<void> = Deferred.makeUnsafe()
   state.waiting.push(turn)
-  return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(state, claim))
+  return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => granted(state, claim))
 }
 
 /** Replaces the reservation with the usage, once. It does not keep the request in memory. */

@@ -10,6 +10,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import type * as CallContext from "../client/CallContext.ts"
 import type * as Money from "../price/Money.ts"
 import type * as Database from "../store/Database.ts"
+import * as Lease from "../store/Lease.ts"
 import type * as Writer from "../store/Writer.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 
@@ -34,7 +35,8 @@ export interface InterruptedCalls {
   readonly end: (run: number, id: number) => void
   /**
    * Records the calls that a run noted but never ended, at their maximum possible cost, and removes the notes: the
-   * process is gone, and nothing tells whether they were billed. `before` limits this to calls with lower numbers.
+   * process is gone, and nothing tells whether they were billed. `before` limits this to calls with lower numbers; on a
+   * server it is limited to calls of processes without a lease.
    */
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
   /** Runs with noted calls. */
@@ -48,9 +50,15 @@ const settlement = (database: Database.Service, run: number, before: number): Re
     `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
       SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
         CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was in flight' FROM ${table}${where}`
-  // A server lets only one of two processes remove a row; SQLite has one writing transaction at a time.
+  // A server lets only one of two processes remove a row, and knows the leases of those that still call; SQLite has one
+  // writing transaction at a time.
   return database.dialect === "pg"
-    ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
+    ? [
+        {
+          sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND (lease IS NULL OR NOT ${Lease.lasts("calls.lease")}) RETURNING *) ${from("gone")}`,
+          params: [run]
+        }
+      ]
     : [
         { sql: from("calls", " WHERE run = ? AND id < ? ORDER BY id"), params },
         { sql: "DELETE FROM calls WHERE run = ? AND id < ?", params }

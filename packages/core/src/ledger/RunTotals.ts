@@ -93,6 +93,8 @@ export interface RunTotals {
   readonly record: (entry: LedgerEntry.LedgerEntry) => void
   /** Adds what earlier attempts of the run recorded. */
   readonly restore: (line: LedgerEntry.LedgerLine) => void
+  /** Forgets everything: it is read again from the store. */
+  readonly clear: () => void
   /** By step and model, in the order of their first entries. */
   readonly lines: () => ReadonlyArray<LedgerEntry.LedgerLine>
   readonly total: () => LedgerEntry.LedgerTotals
@@ -103,7 +105,7 @@ export const make = (): RunTotals => {
     string,
     Pick<LedgerEntry.LedgerLine, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
   >()
-  const total = new Running()
+  let total = new Running()
   const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {
     const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
     let line = lines.get(key)
@@ -114,6 +116,10 @@ export const make = (): RunTotals => {
     record: (entry) => {
       lineOf(entry.caller.step, entry.provider, entry.model, entry.serviceTier).add(entry)
       total.add(entry)
+    },
+    clear: () => {
+      lines.clear()
+      total = new Running()
     },
     restore: (line) => {
       lineOf(line.step, line.provider, line.model, line.serviceTier).restore(line)

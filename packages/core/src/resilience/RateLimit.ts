@@ -97,7 +97,13 @@ export const layerShared = (
 
 /** Limits the calls of this process. Runs at the same time, over one store, share the limits of an account. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  make(options, ({ layers }) => SharedState.at(layers, "RateLimiter", inMemory))
+  make(options, ({ layers }) =>
+    Effect.flatMap(SharedState.Limiters, (limiters) =>
+      limiters === undefined
+        ? SharedState.at(layers, "RateLimiter", inMemory)
+        : SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers)))
+    )
+  )
 
 const inMemory = RateLimiter.make.pipe(Effect.provide(RateLimiter.layerStoreMemory))
 

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Sink from "../flow/Sink.ts"
+import type * as Coordinator from "../work/Coordinator.ts"
 import * as RowSample from "../routing/tune/RowSample.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
@@ -50,6 +51,8 @@ export interface Options extends Pick<
   ) => Effect.Effect<string | undefined, unknown, unknown>
   /** Whether the stack packs texts into prompts for steps that enable it. */
   readonly packs?: boolean
+  /** Has the rows of a domain computed by workers. */
+  readonly warm?: Coordinator.Coordinator["warm"] | undefined
 }
 
 /** What all domains of a run share. */
@@ -148,7 +151,8 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
     root.kind._tag === "Source"
       ? sourceRows(root, root.kind, env, (reading) => (read = reading))
       : Stream.fromQueue(feed!)
-  yield* OrderedPool.run(stream, {
+  const rowStream = options.warm === undefined ? stream : options.warm(plan, slots, stream)
+  yield* OrderedPool.run(rowStream, {
     concurrency: rows,
     window: windowFor(rows),
     isStopped: () => state.stopped() !== undefined,

@@ -30,6 +30,15 @@ export interface FailedRow extends Omit<RowRepo.StoredFailure, "input"> {
 /** The failure in words and as data. */
 export interface Described extends Pick<RowRepo.StoredFailure, "error" | "message" | "details"> {}
 
+/** A row that has failed in another process, and how. */
+export class FailedElsewhere extends Error {
+  readonly described: Described
+  constructor(described: Described) {
+    super(described.message)
+    this.described = described
+  }
+}
+
 /** The most characters of a message. */
 const MOST_MESSAGE = 10_000
 
@@ -38,6 +47,7 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
   const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
   if (failure === undefined) return { error: "Interrupted", message: "the step interrupted itself (Effect.interrupt)" }
   const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
+  if (error instanceof FailedElsewhere) return error.described
   if (AiError.isAiError(error)) {
     const { reason } = error
     const answer = ModelFailure.answerOf(error)

@@ -67,6 +67,8 @@ export interface Options extends StepIdentity.Options {
   readonly environment: StepKey.StepKeyEnvironment
   /** Whether results of other runs are reused. */
   readonly reuse: boolean
+  /** Whether other processes compute rows of this run: a step of which nothing was known may have results by now. */
+  readonly workers?: boolean
 }
 
 /** A computed value and its stored form. */
@@ -136,7 +138,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   }
 
   const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
-    Effect.map(results.get(key, step.isNew), (result) => toFound(key, result))
+    Effect.map(results.get(key, step.isNew && options.workers !== true), (result) => toFound(key, result))
 
   /**
    * Tests whether a row keeps the result of an earlier version of the step: it did not fail in the run that is retried.

@@ -33,6 +33,8 @@ export interface NodeCounts {
   /** A row failed in a node. An output has no counts. */
   readonly countDefect: (node: Node.Any) => void
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
+  /** Another process has computed values of a node: they are not reused when they are found. */
+  readonly addMade: (node: string, count: number) => void
   /** All rows are replayed: their counts start again. */
   readonly restart: () => void
   /** A source has ended. Returns what is wrong if it gave more rows before. */
@@ -98,6 +100,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       if (own !== undefined) own.failed++
     },
     progress: () => nodes.map(progressOf),
+    addMade: (node, count) => void madeBefore.set(node, (madeBefore.get(node) ?? 0) + count),
     restart: () => {
       for (const node of nodes) {
         const made = stats.get(node)!.made + (above.get(node.name)?.made ?? 0)

@@ -23,6 +23,7 @@ export const run = Effect.fnUntraced(function* (
   holders: ReadonlyArray<Suspension.Holder>,
   options: Pick<RunOptions.RunOptions, "limit" | "sample" | "sources" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
+    readonly warm: DomainStreams.Options["warm"]
     readonly problemOf: (
       rowsOf: (sink: Sink.Any) => number | undefined
     ) => Effect.Effect<string | undefined, unknown, unknown>

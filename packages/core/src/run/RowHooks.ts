@@ -25,6 +25,8 @@ export interface RowHooks {
   readonly stop: (stop: Stop) => void
   /** Set when rows can be suspended, because a layer answers later; `undefined` when they wait. */
   readonly suspended: Suspended | undefined
+  /** How a row failed in a worker, by node and position: it is not run again here. */
+  readonly elsewhere: ReadonlyMap<string, FailedRow.Described>
   /** The journal of a node; `undefined` when its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }

@@ -292,7 +292,9 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
             ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings)
           )
     })
-    const once = limit === undefined ? called : limit.withPermit(called)
+    const here = limit === undefined ? called : limit.withPermit(called)
+    const known = run.elsewhere.size === 0 ? undefined : run.elsewhere.get(`${node.name}\n${row.position}`)
+    const once = known === undefined ? here : Effect.fail(new FailedRow.FailedElsewhere(known))
     return Effect.onExitPrimitive(
       Effect.matchCauseEffect(suspension === undefined ? once : untilSuspended(once, suspension, node, row, input), {
         onSuccess: (value) => {

@@ -26,12 +26,15 @@ export const open = Effect.fnUntraced(function* (
   run: RunRepo.StoredRun,
   store: Store.Service,
   state: RunState.RunState,
-  budget: Budget.Budget | undefined
+  budget: Budget.Budget | undefined,
+  /** A worker has nothing of earlier attempts. */
+  isWorker = false
 ): Effect.fn.Return<RunLedger, Store.StoreError> {
   const { ledger } = store
   const first = InterruptedCalls.firstCall(run.tries)
   let number = first
-  if (run.tries > 1) {
+  const server = store.database.server
+  if (run.tries > 1 && !isWorker) {
     const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
       Store.unusable(store.name, error)
     )
@@ -56,7 +59,7 @@ export const open = Effect.fnUntraced(function* (
     calls: store.inMemory
       ? undefined
       : (call: InterruptedCalls.OpenCall) => {
-          const id = ++number
+          const id = server === undefined ? ++number : server.lease.next()
           return Effect.as(
             Effect.catch(ledger.begin(run.id, id, call), (error) => {
               state.stop({

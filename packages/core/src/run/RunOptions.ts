@@ -51,6 +51,11 @@ export interface RunOptions {
   readonly sources?: ReadonlyArray<Source.GivenRows>
   /** Makes a cascade call every model for every row, and receives the results. Nothing is reused. */
   readonly trials?: (trial: Trials.CascadeTrial) => void
+  /**
+   * Has the rows computed by workers that have joined (`Runner.work`, `pipe worker`). Needs a store on a server; while
+   * no worker is there, the run computes the rows itself. Default: `false`.
+   */
+  readonly workers?: boolean
   /** Replaces outputs even with less than what a whole, real run left. Default: `false`, which refuses. */
   readonly overwrite?: boolean
   /** With `false`, the outputs are neither opened nor written. Default: `true`. */

@@ -108,6 +108,8 @@ export interface RunRepo {
   ) => Effect.Effect<void, SqlError.SqlError>
   /** Finds a run by name or unambiguous prefix; `undefined` finds the last one. */
   readonly find: (name: string | undefined) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
+  /** A run by its number. */
+  readonly get: (id: number) => Effect.Effect<StoredRun | undefined, SqlError.SqlError>
   /** The last run of an identity. */
   readonly latest: (identity: string) => Effect.Effect<StoredRun | undefined, SqlError.SqlError>
   /** Stores the plan of an identity. The next run of it is compared with the plan. */
@@ -305,6 +307,7 @@ const idle =
 export const make = (database: Database.Service, writer: Writer.Writer): RunRepo => {
   return {
     find: (name) => find(database, name),
+    get: (id) => Effect.map(query(database, `${all(database)} WHERE id = ?`, [id]), ([run]) => run),
     latest: (identity) => latest(database, identity),
     savePlan: (identity, plan) =>
       Effect.asVoid(

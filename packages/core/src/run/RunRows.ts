@@ -3,8 +3,10 @@
  *
  * @internal
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
@@ -17,8 +19,15 @@ import type * as Closure from "../closure/Closure.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
+import type * as StepKey from "../flow/StepKey.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
+import * as Lease from "../store/Lease.ts"
+import * as Coordinator from "../work/Coordinator.ts"
+import * as SharedLimiter from "../work/SharedLimiter.ts"
+import * as WorkCode from "../work/WorkCode.ts"
+import * as WorkerList from "../work/WorkerList.ts"
+import * as WorkQueue from "../work/WorkQueue.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
@@ -27,16 +36,26 @@ import * as Journal from "./Journal.ts"
 import * as Replay from "./Replay.ts"
 import type * as RunEnd from "./RunEnd.ts"
 import * as RunFiles from "./RunFiles.ts"
-import type { RunSession } from "./RunSession.ts"
+import * as RunSession from "./RunSession.ts"
+
+/** The stack and the journals of a run. */
+export interface Prepared {
+  readonly session: RunSession.RunSession
+  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  readonly environment: StepKey.StepKeyEnvironment
+}
+
+/** Runs the rows of a run, or those that a worker takes. */
+export type Rows = (prepared: Prepared) => Effect.Effect<ReadonlyArray<DomainStreams.WrittenOutput>, unknown, unknown>
 
 /** Runs all rows of a run. */
-export const run = Effect.fnUntraced(function* (session: RunSession) {
+export const run = Effect.fnUntraced(function* (session: RunSession.RunSession, rows: Rows = allRows) {
   const { run, state, store } = session
   const settings = yield* FlowContext.settings(session.flow)
   const exchanges = ExchangeSample.make(store.exchanges, run.id)
   let layers: ReadonlyArray<ModelClient.LayerInfo> = []
   const main = Effect.gen(function* () {
-    const made = yield* steps(session, settings)
+    const made = yield* steps(session, settings, rows)
     layers = made.layers
     return yield* made.rows
   })
@@ -67,7 +86,7 @@ const contextOf = (
     run,
     state,
     store
-  }: RunSession,
+  }: RunSession.RunSession,
   settings: ModelSettings.ModelSettings,
   exchanges: ExchangeSample.ExchangeSample
 ) =>
@@ -77,6 +96,12 @@ const contextOf = (
     Context.add(ModelSettings.ModelSettings, settings),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
     Context.add(SharedState.Shared, SharedState.of(store)),
+    Context.add(
+      SharedState.Limiters,
+      options.workers === true && store.database.server !== undefined
+        ? SharedLimiter.make(store.database, store.database.server)
+        : undefined
+    ),
     Context.add(RunHooks.RunHooks, {
       ...RunHooks.none,
       standIn: Context.get(host, RunHooks.RunHooks).standIn,
@@ -103,7 +128,11 @@ const contextOf = (
   )
 
 /** Builds the context of the steps, and the work of their rows. */
-const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelSettings.ModelSettings) {
+const steps = Effect.fnUntraced(function* (
+  session: RunSession.RunSession,
+  settings: ModelSettings.ModelSettings,
+  rows: Rows
+) {
   const { flow, options, parameters, run, simulation, state, store } = session
   const closures = yield* FlowContext.closures(flow)
   const { client, context, layers } = yield* FlowContext.services(flow, {
@@ -131,6 +160,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
     client,
     reuse: options.cache !== false,
     keep: true,
+    workers: options.workers === true,
     retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
   }
   if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
@@ -139,17 +169,99 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   yield* Effect.forEach([...FlowContext.unserved(flow, client), ...notReused], (text) => Effect.logWarning(text), {
     discard: true
   })
-  const rows = Replay.run(flow, state, session.holders, {
-    ...options,
-    problemOf: problemOf(session),
-    packs: LayerAnnotations.has(layers, LayerAnnotations.Packs)
-  })
-  return { layers, rows: Effect.provideContext(rows, context as Context.Context<unknown>) }
+  const work = rows({ session, layers, environment: journal.environment })
+  return { layers, rows: Effect.provideContext(work, context as Context.Context<unknown>) }
 })
+
+/** Runs the rows of all sources, with the help of workers where the run has any. */
+const allRows: Rows = ({ environment, layers, session }) =>
+  Effect.gen(function* () {
+    const { flow, holders, options, state } = session
+    const coordinator = options.workers === true ? yield* withWorkers(session, environment, layers) : undefined
+    const work = Replay.run(flow, state, holders, {
+      ...options,
+      problemOf: problemOf(session),
+      packs: LayerAnnotations.has(layers, LayerAnnotations.Packs),
+      warm: coordinator?.warm
+    })
+    return yield* coordinator === undefined
+      ? work
+      : Effect.ensuring(work, Effect.andThen(settled(session), restoreTotals(session)))
+  })
+
+/** Announces the run to workers. */
+const withWorkers = Effect.fnUntraced(function* (
+  session: RunSession.RunSession,
+  environment: StepKey.StepKeyEnvironment,
+  layers: ReadonlyArray<ModelClient.LayerInfo>
+) {
+  const { flow, holders, options, rest, run, state, store } = session
+  const { server } = store.database
+  const limits = RunSession.limitsOf(flow, options)
+  const refuse = (message: string) => new Node.FlowError({ message })
+  if (server === undefined)
+    return yield* refuse(
+      `workers need a store that they share, and ${store.name} is of this machine: name one on PostgreSQL`
+    )
+  if (layers.some(({ name }) => name === "Budget"))
+    return yield* refuse(
+      "Budget.layer counts the calls of one process: give the flow its `budget` instead, which workers share"
+    )
+  if (holders.length > 0) return yield* refuse("batches are sent by one process: run without workers, or online")
+  if (options.retry === true) return yield* refuse("a retry of failed rows runs without workers")
+  const coordinator = yield* Coordinator.make({
+    queue: WorkQueue.make(store.database, server),
+    list: WorkerList.make(store.database, server),
+    run: { id: run.id, tries: run.tries, flow: flow.name },
+    job: {
+      code: WorkCode.of(flow, environment),
+      parameters: yield* Effect.try({
+        try: () => JSON.parse(JSON.stringify(options.parameters ?? {})) as WorkCode.JobContent["parameters"],
+        catch: () => refuse("parameters of a run with workers must be plain data")
+      }),
+      ...(limits === undefined ? undefined : { budget: JSON.parse(JSON.stringify(limits)) as Schema.Json }),
+      cache: options.cache !== false
+    },
+    budget: rest,
+    isJournaled: (node) => state.journalOf(node) !== undefined,
+    onFailure: state.failElsewhere,
+    onMade: state.addMade,
+    stop: state.stop
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(TOTALS), restoreTotals(session))))
+  return coordinator
+})
+
+/** How often the totals of a run with workers are read from the store, in milliseconds. */
+const TOTALS = 2_000
+
+/** Records the calls of workers that have died, whose leases lapse within seconds. */
+const settled = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const until = (yield* Clock.currentTimeMillis) + Lease.DURATION + SETTLING
+    while (state.stopped()?.kind !== "interrupted") {
+      yield* store.ledger.settle(run.id)
+      const isOpen = (yield* store.ledger.unsettled).includes(run.id)
+      if (!isOpen || (yield* Clock.currentTimeMillis) > until) return
+      yield* Effect.sleep(SETTLING / 10)
+    }
+  }).pipe(Effect.interruptible, Effect.ignore)
+
+/** How much longer than a lease calls are waited for, in milliseconds. */
+const SETTLING = 2_000
+
+/** The ledger of all processes of the run. */
+const restoreTotals = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>
+  Effect.ignore(
+    Effect.map(Effect.andThen(store.commit, store.ledger.sums(run.id)), (sums) => {
+      state.totals.clear()
+      for (const sum of sums) state.totals.restore(sum)
+    })
+  )
 
 /** Why the outputs must not replace what is there: they are less than it, or than the previous attempt read. */
 const problemOf =
-  ({ before, files, flow, intent, state, store }: RunSession) =>
+  ({ before, files, flow, intent, state, store }: RunSession.RunSession) =>
   (rowsOf: Parameters<typeof RunFiles.problemOf>[4]) =>
     Effect.suspend(() => {
       const lost = intent.overwrite || before === undefined ? undefined : EarlierTry.lostRows(flow, before, state)
@@ -168,7 +280,7 @@ const ownAnswers = (
     : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? run}` }
 
 /** Ends when the grace period of a stopping run is over. */
-const drained = ({ options, state }: RunSession): Effect.Effect<void> =>
+const drained = ({ options, state }: RunSession.RunSession): Effect.Effect<void> =>
   options.drain === undefined
     ? Effect.never
     : Effect.andThen(

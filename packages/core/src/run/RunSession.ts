@@ -9,13 +9,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Suspension from "../client/Suspension.ts"
-import type * as Simulation from "../client/Simulation.ts"
+import * as Simulation from "../client/Simulation.ts"
 import * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Budget from "../ledger/Budget.ts"
+import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
+import * as SharedBudget from "../work/SharedBudget.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
@@ -36,6 +39,8 @@ export interface RunSession {
   readonly store: Store.Service
   readonly pricing: Pricing.Service
   readonly budget: Budget.Budget | undefined
+  /** What was left of the budget when the run started or was resumed, for its workers. */
+  readonly rest: ReadonlyArray<BudgetAccount.Rest>
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly files: RunFiles.RunFiles
   readonly intent: RunFiles.Intent
@@ -108,7 +113,7 @@ export const open = Effect.fnUntraced(function* (
   const host = yield* Effect.context<Flow.Host>()
   const store = Context.get(host, Store.Store)
   const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
-  const budget = yield* budgetOf(flow, options, pricing)
+  const own = yield* budgetOf(flow, options, pricing)
   const record = { ...options.record, ...(simulate ? { simulate } : undefined) }
   const files = yield* check(flow, { ...options, record, stores: store.file === undefined ? [] : [store.file] })
   const intent: RunFiles.Intent = { limit: options.limit, simulate, overwrite: options.overwrite === true }
@@ -116,6 +121,9 @@ export const open = Effect.fnUntraced(function* (
   yield* apart(store, simulate)
   const run = yield* begin(flow, { ...options, record }, store)
   const { before, earlier, failedBefore } = yield* triesBefore(run, options, store)
+  const isShared = options.workers === true && store.database.server !== undefined
+  const budget = isShared ? yield* sharedBudget(store, limitsOf(flow, options), pricing, run.id) : own
+  let spentBefore = Money.zero
   const at = yield* Clock.currentTimeMillis
   // A sample leaves the errors file of the last run as it is.
   const isSample = options.outputs === false && options.errorsFile === undefined
@@ -128,7 +136,10 @@ export const open = Effect.fnUntraced(function* (
     at,
     errors,
     broken: store.failure,
-    left: () => budget?.left(),
+    left: () => {
+      const left = own?.left()
+      return !isShared || left === undefined ? left : left - (state.totals.total().spent - spentBefore)
+    },
     options,
     // A group of writes inserts rows before it runs statements, so deletions are committed first.
     clearFailures: Effect.suspend(() => {
@@ -136,7 +147,8 @@ export const open = Effect.fnUntraced(function* (
       return Effect.ignore(store.commit)
     })
   })
-  const recorder = yield* RunLedger.open(run, store, state, budget)
+  const recorder = yield* RunLedger.open(run, store, state, own)
+  spentBefore = state.totals.total().spent
   const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
   if (budget !== undefined) yield* expected.seeded
   const session: RunSession = {
@@ -148,6 +160,7 @@ export const open = Effect.fnUntraced(function* (
     store,
     pricing,
     budget,
+    rest: own?.rest() ?? [],
     expected,
     files,
     intent,
@@ -159,6 +172,51 @@ export const open = Effect.fnUntraced(function* (
     earlier,
     failedBefore,
     before,
+    holders: []
+  }
+  return session
+})
+
+/** Opens a run of another process, to compute some of its rows. */
+export const join = Effect.fnUntraced(function* (
+  given: Flow.Any,
+  options: RunOptions.RunOptions,
+  run: RunRepo.StoredRun,
+  /** Receives failed rows. */
+  failed: (row: FailedRow.FailedRow) => void,
+  limits: Budget.Options | undefined
+) {
+  const simulation = yield* Simulation.Simulation
+  const flow = simulation === undefined ? given : Flow.simulated(given)
+  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+  const host = yield* Effect.context<Flow.Host>()
+  const store = Context.get(host, Store.Store)
+  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const files = yield* check(flow, { ...options, outputs: false, errorsFile: false })
+  const at = yield* Clock.currentTimeMillis
+  const errors = yield* FailedRow.open(undefined, failed)
+  const state = RunState.make({ flow, run, at, errors, broken: store.failure, left: () => undefined, options })
+  const session: RunSession = {
+    flow,
+    options,
+    simulation,
+    host,
+    parameters,
+    store,
+    pricing,
+    budget: limits === undefined ? undefined : yield* sharedBudget(store, limits, pricing, run.id),
+    rest: [],
+    expected: ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => [])),
+    files,
+    intent: { limit: undefined, simulate: simulation !== undefined, overwrite: false },
+    run,
+    at,
+    errors,
+    state,
+    ledger: yield* RunLedger.open(run, store, state, undefined, true),
+    earlier: 0,
+    failedBefore: undefined,
+    before: undefined,
     holders: []
   }
   return session
@@ -205,12 +263,27 @@ const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunOptions.R
   )
 })
 
-const budgetOf = (flow: Flow.Any, options: RunOptions.RunOptions, pricing: Pricing.Service) => {
+/** The limits of a run; `undefined` without any. */
+export const limitsOf = (flow: Flow.Any, options: RunOptions.RunOptions): Budget.Options | undefined => {
   const limits = { ...flow.budget, ...options.budget }
-  return Object.keys(limits).length === 0
+  return Object.keys(limits).length === 0 ? undefined : limits
+}
+
+const makeBudget = (limits: Budget.Options | undefined, pricing: Pricing.Service, grants?: BudgetAccount.Grants) =>
+  limits === undefined
     ? Effect.undefined
     : Effect.try({
-        try: () => Budget.make(limits, pricing),
+        try: () => Budget.make(limits, pricing, grants),
         catch: (error) => error as Budget.BudgetError
       })
-}
+
+const budgetOf = (flow: Flow.Any, options: RunOptions.RunOptions, pricing: Pricing.Service) =>
+  makeBudget(limitsOf(flow, options), pricing)
+
+/** A budget of which this process spends what it is granted. */
+const sharedBudget = (
+  store: Store.Service,
+  limits: Budget.Options | undefined,
+  pricing: Pricing.Service,
+  run: number
+) => makeBudget(limits, pricing, SharedBudget.grants(store.database, run))

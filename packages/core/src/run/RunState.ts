@@ -61,6 +61,10 @@ export interface RunState extends RowHooks.RowHooks {
   readonly onSourceEnd: (source: Node.Any) => void
   /** Sets the journals of the steps. */
   readonly useJournals: (journals: RowHooks.RowHooks["journalOf"]) => void
+  /** A worker has computed values of a node. */
+  readonly addMade: NodeCounts.NodeCounts["addMade"]
+  /** A row has failed in a worker. */
+  readonly failElsewhere: (node: string, position: string, failure: FailedRow.Described) => void
   /** Emits progress until interrupted. */
   readonly ticker: Effect.Effect<never>
 }
@@ -118,6 +122,7 @@ export const make = (init: RunStateInit): RunState => {
     rows,
     batches: () => replays.statuses?.()
   }
+  const elsewhere = new Map<string, FailedRow.Described>()
   let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
   return {
     id: init.run.name,
@@ -138,6 +143,9 @@ export const make = (init: RunStateInit): RunState => {
     useJournals: (journals) => {
       journalOf = journals
     },
+    elsewhere,
+    failElsewhere: (node, position, failure) => void elsewhere.set(`${node}\n${position}`, failure),
+    addMade: counts.addMade,
     onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),

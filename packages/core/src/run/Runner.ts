@@ -44,6 +44,7 @@ import type * as RunRepo from "./RunRepo.ts"
 import * as RunSession from "./RunSession.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import * as RunRows from "./RunRows.ts"
+import * as Worker from "../work/Worker.ts"
 
 export type { RunOptions as Options } from "./RunOptions.ts"
 
@@ -90,6 +91,34 @@ export const run = <E>(
       return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
     })
   )
+
+export type { WorkOptions } from "../work/Worker.ts"
+
+/**
+ * Works for runs of a flow that have `workers: true`, on the store that they share: takes rows, computes them, and keeps
+ * the results in the store, where the run finds them. Ends when `drain` ends, or with the run that `run` names. Returns the
+ * number of rows.
+ *
+ * **Details** A worker needs the same code as the run: the same steps, layers and version of pipe. Otherwise it says what differs, and
+ * gets no rows. Rows of a worker that ends are computed by others.
+ *
+ * **Example** (a worker until Ctrl-C)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ *
+ * const numbers = Source.fromIterable("numbers", [1, 2, 3])
+ * const flow = Flow.make("numbers", { outputs: [Sink.forEach("out", numbers, () => Effect.void)] })
+ *
+ * export const worker = Runner.work(flow).pipe(Effect.provide(NodeHost.layer({ store: "postgres://localhost/pipe" })))
+ * ```
+ */
+export const work = <E>(
+  flow: Flow.Flow<E>,
+  options: Worker.WorkOptions = {}
+): Effect.Effect<number, StartError, Flow.Host> => Effect.scoped(Worker.work(flow, options))
 
 /** The options of `Runner.collect` and `Runner.stream`. Failed rows are in the error; no file is written for them. */
 export type ReadOptions = Omit<RunOptions.RunOptions, "outputs" | "detach">

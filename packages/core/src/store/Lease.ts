@@ -16,6 +16,8 @@ export interface Lease {
   readonly begin: Effect.Effect<number, SqlError.SqlError>
   /** The number of the lease; `undefined` before it begins. */
   readonly current: () => number | undefined
+  /** A number that no other process of the server has, once the lease has started. */
+  readonly next: () => number
   /** Whether another process has ended it. */
   readonly isLost: Effect.Effect<boolean, SqlError.SqlError>
 }
@@ -80,9 +82,11 @@ export const make = Effect.fnUntraced(function* (
     )
   )
 
+  let numbers = 0
   return {
     begin,
     current: () => id,
+    next: () => (id ?? 0) * 2 ** 32 + ++numbers,
     isLost: Effect.suspend(() =>
       id === undefined
         ? Effect.succeed(false)

@@ -69,6 +69,33 @@ const CLAIM = `CREATE OR REPLACE FUNCTION pipe_claim(log TEXT, keys TEXT[], hold
     END IF;
   END $$`
 
+/**
+ * Takes tokens from a bucket that fills by one token each interval, by the clock of the server. Tells what is left, and
+ * how long the interval has lasted, as `effect/persistence/RateLimiter` wants it.
+ */
+const TAKE = `CREATE OR REPLACE FUNCTION pipe_take(bucket TEXT, wanted DOUBLE PRECISION, capacity DOUBLE PRECISION, pause DOUBLE PRECISION, overflow BOOLEAN)
+  RETURNS TABLE (remaining DOUBLE PRECISION, elapsed DOUBLE PRECISION) LANGUAGE plpgsql AS $$
+  DECLARE moment DOUBLE PRECISION; has DOUBLE PRECISION; since DOUBLE PRECISION;
+  BEGIN
+    INSERT INTO buckets AS b (key, tokens, at) VALUES (bucket, capacity, extract(epoch FROM clock_timestamp()) * 1000)
+      ON CONFLICT (key) DO NOTHING;
+    SELECT b.tokens, b.at INTO has, since FROM buckets AS b WHERE b.key = bucket FOR UPDATE;
+    moment := extract(epoch FROM clock_timestamp()) * 1000;
+    IF moment > since THEN
+      has := has + floor((moment - since) / pause);
+      since := since + floor((moment - since) / pause) * pause;
+    END IF;
+    IF has >= capacity THEN
+      has := capacity;
+      since := moment;
+    END IF;
+    remaining := has - wanted;
+    elapsed := greatest(0, moment - since);
+    IF remaining >= 0 OR overflow THEN has := remaining; END IF;
+    UPDATE buckets AS b SET tokens = has, at = since WHERE b.key = bucket;
+    RETURN NEXT;
+  END $$`
+
 const onPg = (...statements: ReadonlyArray<string>) =>
   SqlClient.SqlClient.use((client) =>
     client.onDialectOrElse({ pg: () => run(...statements), orElse: () => Effect.void })
@@ -224,7 +251,20 @@ export const migrations = {
       "CREATE INDEX flights_lease ON flights (lease)",
       CLAIM
     )
-  })
+  }),
+  // Runs with workers: jobs, chunks of rows, replies, and the workers.
+  "0019_workers": onPg(
+    "CREATE TABLE jobs (run INT PRIMARY KEY, attempt INT NOT NULL, flow TEXT NOT NULL, content TEXT NOT NULL)",
+    "CREATE TABLE chunks (id ID, run INT NOT NULL, content TEXT NOT NULL, attempts INT NOT NULL, lease INT)",
+    "CREATE INDEX chunks_run ON chunks (run, id)",
+    "CREATE INDEX chunks_lease ON chunks (lease)",
+    "CREATE TABLE replies (chunk INT PRIMARY KEY, run INT NOT NULL, content TEXT NOT NULL)",
+    "CREATE INDEX replies_run ON replies (run)",
+    "CREATE TABLE accounts (run INT NOT NULL, name TEXT NOT NULL, money INT, tokens INT, PRIMARY KEY (run, name))",
+    "CREATE TABLE buckets (key TEXT PRIMARY KEY, tokens DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL)",
+    TAKE,
+    "CREATE TABLE workers (lease INT PRIMARY KEY, flow TEXT NOT NULL, state TEXT NOT NULL, joined_at INT NOT NULL)"
+  )
 }
 
 /** The newest version that this code knows. */

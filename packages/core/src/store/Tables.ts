@@ -34,7 +34,17 @@ export const names = [
 ] as const
 
 /** The tables of the processes that use a server. */
-export const ofServer = ["leases", "lanes", "flights"] as const
+export const ofServer = [
+  "leases",
+  "lanes",
+  "flights",
+  "jobs",
+  "chunks",
+  "replies",
+  "accounts",
+  "buckets",
+  "workers"
+] as const
 
 export interface Column {
   readonly name: string

@@ -10,6 +10,7 @@ import * as Sink from "@pipe/core/Sink"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as Clock from "effect/Clock"
 import * as Prompt from "effect/cli/Prompt"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -25,6 +26,7 @@ import * as ExitCode from "../../process/ExitCode.ts"
 import * as Heap from "../../process/Heap.ts"
 import * as Host from "../../process/Host.ts"
 import * as Interrupt from "../../process/Interrupt.ts"
+import * as LocalWorkers from "../../process/LocalWorkers.ts"
 import * as LoadFlow from "../../process/LoadFlow.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as Output from "../../process/Output.ts"
@@ -160,7 +162,9 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     )
   }
   const options = yield* optionsOf(session, view)
-  const exit = yield* Effect.exit(Effect.provide(Runner.run(flow, options), Host.layer({ ...input, view })))
+  const exit = yield* Effect.exit(
+    Effect.provide(runWithWorkers(session, options, view), Host.layer({ ...input, view }))
+  )
   view.end()
   if (Exit.isSuccess(exit)) return yield* endWell(session, exit.value, view)
   const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
@@ -228,6 +232,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
     ...(batch === undefined ? undefined : { batch }),
     detach: input.detach,
     ...(grace === undefined ? undefined : { grace }),
+    workers: Option.isSome(input.workers),
     explain: input.explain,
     rowEvents: input.json,
     drain: Effect.tap(Interrupt.first, () =>
@@ -240,6 +245,36 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
   }
   return options
 })
+
+/** Runs a flow, with its workers on this machine. */
+const runWithWorkers = ({ concurrency, file, flow, input }: Session, options: Runner.Options, view: View.View) => {
+  const count = Option.getOrElse(input.workers, () => "any")
+  if (count === "any") return Runner.run(flow, options)
+  const given = (flag: string, value: Option.Option<string>) => (Option.isSome(value) ? [flag, value.value] : [])
+  const flags = [
+    "--store",
+    StoreFlag.resolve(input),
+    ...(concurrency === undefined ? [] : ["--concurrency", String(concurrency)]),
+    ...(input.simulate ? ["--simulate"] : []),
+    ...given("--simulate-seed", input.simulateSeed),
+    ...given("--simulate-latency", input.simulateLatency),
+    ...given("--simulate-faults", input.simulateFaults),
+    ...given("--store-patience", input.storePatience),
+    ...given("--env-file", input.envFile)
+  ]
+  const warn = (message: string) => view.show({ _tag: "Warning", message })
+  const started = Deferred.makeUnsafe<string>()
+  const observe: Runner.Options["observe"] = (event) => {
+    if (event._tag === "RunStarted") Deferred.doneUnsafe(started, Effect.succeed(event.run))
+    return options.observe?.(event) ?? Effect.void
+  }
+  return Effect.raceFirst(
+    Runner.run(flow, { ...options, observe }),
+    Effect.flatMap(Deferred.await(started), (run) =>
+      LocalWorkers.run(run, { count: Number(count), flow: file, flags, warn })
+    )
+  )
+}
 
 /** The end of a run that has processed all its rows. */
 const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: RunEvent.RunFinished, view: View.View) {

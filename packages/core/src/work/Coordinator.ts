@@ -1,0 +1,242 @@
+/**
+ * Sends the rows of a run to workers before it runs them itself: by then their results are in the store, so the run only
+ * reuses them. Order, outputs, groups and joins are those of any run; a chunk that is lost, doubled or late changes
+ * nothing but the time.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import type * as Node from "../flow/Node.ts"
+import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
+import type * as DomainPlan from "../run/DomainPlan.ts"
+import type * as FailedRow from "../run/FailedRow.ts"
+import type * as Row from "../run/Row.ts"
+import type * as RowHooks from "../run/RowHooks.ts"
+import * as WorkChunk from "./WorkChunk.ts"
+import * as WorkCode from "./WorkCode.ts"
+import type * as WorkerList from "./WorkerList.ts"
+import type * as WorkQueue from "./WorkQueue.ts"
+
+/** A row before it runs, or one that its source could not read. */
+export interface Item {
+  readonly position: string
+  readonly value?: unknown
+  readonly problem?: unknown
+  readonly parent?: Row.Row | undefined
+}
+
+export interface Coordinator {
+  /** Passes the rows of a domain on in their order, each when a worker has computed it. */
+  readonly warm: <A extends Item, E, R>(
+    plan: DomainPlan.DomainPlan,
+    slots: ReadonlyMap<Node.Domain, Row.Slots>,
+    stream: Stream.Stream<A, E, R>
+  ) => Stream.Stream<A, E | SqlError.SqlError, R>
+}
+
+export interface Options {
+  readonly queue: WorkQueue.WorkQueue
+  readonly list: WorkerList.WorkerList
+  readonly run: { readonly id: number; readonly tries: number; readonly flow: string }
+  readonly job: WorkCode.JobContent
+  /** What is left of the budget. */
+  readonly budget: ReadonlyArray<BudgetAccount.Rest>
+  /** Whether the results of a node are found in the store. */
+  readonly isJournaled: (node: Node.Any) => boolean
+  /** A row failed in a worker. */
+  readonly onFailure: (node: string, position: string, failure: FailedRow.Described) => void
+  /** A worker computed values of a node. */
+  readonly onMade: (node: string, count: number) => void
+  readonly stop: (stop: RowHooks.Stop) => void
+}
+
+/** Chunks that may be in the queue, and how often replies are looked for, in milliseconds. */
+const WINDOW = 64
+const POLL = 50
+
+/** How often the workers are looked for, and how long none may be there, in milliseconds. */
+const WATCH = 1_000
+const ALONE = 5_000
+
+/** A chunk lasts about this many milliseconds. */
+const CHUNK = 2_000
+const MOST_ROWS = 100
+const FIRST_ROWS = 4
+
+interface Waiting {
+  readonly answer: Deferred.Deferred<WorkChunk.Answer | undefined>
+  readonly rows: number
+}
+
+/** What the workers of a run have in common. */
+interface Workers {
+  /** Whether this process computes the rows itself, because no worker does. */
+  isAlone: boolean
+  /** Rows of a chunk: learned from the time of earlier ones. */
+  size: number
+  readonly waiting: Map<number, Waiting>
+}
+
+/** Announces the run to workers until the scope ends. */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Coordinator, SqlError.SqlError, Scope.Scope> {
+  const { job, queue, run } = options
+  const workers: Workers = { isAlone: false, size: FIRST_ROWS, waiting: new Map() }
+  yield* queue.post(
+    { run: run.id, attempt: run.tries, flow: run.flow, content: WorkCode.encodeJob(job) },
+    options.budget
+  )
+  yield* Effect.addFinalizer(() => Effect.ignore(queue.close(run.id)))
+  yield* Effect.forkScoped(receiving(workers, options))
+  yield* Effect.forkScoped(watching(workers, options))
+  return { warm: (plan, slots, stream) => warm(workers, options, plan, slots, stream) }
+})
+
+/** Receives replies. */
+const receiving = ({ waiting }: Workers, { queue, run }: Options) =>
+  Effect.forever(
+    Effect.andThen(
+      Effect.sleep(POLL),
+      Effect.suspend(() =>
+        waiting.size === 0
+          ? Effect.void
+          : Effect.map(queue.replies(run.id), (replies) => {
+              for (const { chunk, content } of replies) {
+                const found = waiting.get(chunk)
+                if (found === undefined) continue
+                waiting.delete(chunk)
+                Deferred.doneUnsafe(
+                  found.answer,
+                  Effect.succeed(Option.getOrUndefined(WorkChunk.decodeAnswer(content)))
+                )
+              }
+            })
+      )
+    )
+  )
+
+/** Tells which workers join, and computes the rows here while there are none. */
+const watching = Effect.fnUntraced(function* (workers: Workers, { list, queue, run }: Options) {
+  const known = new Map<number, string>()
+  const refused = new Set<string>()
+  let since = yield* Clock.currentTimeMillis
+  while (true) {
+    const now = yield* Clock.currentTimeMillis
+    const here = (yield* list.all).map((worker) => ({
+      ...worker,
+      name: `${worker.host} (process ${worker.pid})`,
+      is: Option.getOrUndefined(WorkCode.decodeState(worker.state))
+    }))
+    const mine = here.filter(({ is }) => is?.run === run.id)
+    for (const { is, lease, name } of here) {
+      if (is?.run === run.id && !known.has(lease)) {
+        known.set(lease, name)
+        yield* Effect.logInfo(`worker ${name} has joined`)
+      }
+      if (is?.refused?.run === run.id && !refused.has(`${lease}${is.refused.why}`)) {
+        refused.add(`${lease}${is.refused.why}`)
+        yield* Effect.logWarning(`worker ${name} has other code: ${is.refused.why}. It gets no rows of this run`)
+      }
+    }
+    for (const [lease, name] of known) {
+      if (mine.some((worker) => worker.lease === lease)) continue
+      known.delete(lease)
+      yield* Effect.logWarning(`worker ${name} has left: others get its rows`)
+    }
+    if (mine.length > 0) since = now
+    const isAlone = now - since >= ALONE
+    if (isAlone && !workers.isAlone)
+      yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
+    workers.isAlone = isAlone
+    if (isAlone) {
+      const ids = [...workers.waiting.keys()]
+      yield* queue.drop(ids)
+      for (const id of ids) {
+        const found = workers.waiting.get(id)
+        workers.waiting.delete(id)
+        if (found !== undefined) Deferred.doneUnsafe(found.answer, Effect.undefined)
+      }
+    }
+    yield* Effect.sleep(WATCH)
+  }
+})
+
+/** Rows of a chunk with their items. */
+interface Sent<A> {
+  readonly item: A
+  readonly index: number
+}
+
+const warm = <A extends Item, E, R>(
+  workers: Workers,
+  options: Options,
+  plan: DomainPlan.DomainPlan,
+  slots: ReadonlyMap<Node.Domain, Row.Slots>,
+  stream: Stream.Stream<A, E, R>
+): Stream.Stream<A, E | SqlError.SqlError, R> => {
+  if (!plan.members.some(options.isJournaled)) return stream
+  const nodes = [plan.root, ...plan.members]
+  const places = WorkChunk.placesOf(plan.root, nodes, slots)
+  const first = plan.members[0]!
+  let count = 0
+
+  const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
+    Effect.gen(function* () {
+      const encoded = rows.flatMap(({ index, item }) => {
+        if (workers.isAlone || item.problem !== undefined) return []
+        const row = WorkChunk.encodeRow(
+          { index, position: item.position, value: item.value, parent: item.parent },
+          places
+        )
+        return row === undefined ? [] : [row]
+      })
+      if (encoded.length === 0) return
+      const content = WorkChunk.encodeContent({ root: plan.root.name, rows: encoded })
+      const answer = Deferred.makeUnsafe<WorkChunk.Answer | undefined>()
+      const id = yield* options.queue.offer(options.run.id, content)
+      workers.waiting.set(id, { answer, rows: encoded.length })
+      const found = yield* Deferred.await(answer)
+      if (found === undefined) return
+      if (found.split === true) {
+        if (rows.length > 1)
+          return yield* Effect.forEach(rows, (row) => send([row]), { concurrency: "unbounded", discard: true })
+        return options.onFailure(first.name, rows[0]!.item.position, {
+          error: "WorkerLost",
+          message: "workers ended while they had this row, time and again"
+        })
+      }
+      learn(workers, found.milliseconds, encoded.length)
+      for (const { details, node, position, ...failure } of found.failures)
+        options.onFailure(node, position, {
+          ...failure,
+          ...(details === undefined ? undefined : { details: details as FailedRow.Described["details"] & {} })
+        })
+      for (const [node, made] of Object.entries(found.made)) options.onMade(node, made)
+      if (found.stop !== undefined) options.stop(found.stop)
+    })
+
+  return stream.pipe(
+    Stream.map((item): Sent<A> => ({ item, index: count++ })),
+    Stream.groupedWithin(MOST_ROWS, "20 millis"),
+    Stream.flatMap((rows) => Stream.fromIterable(pieces(rows, workers.size))),
+    Stream.mapEffect((rows) => Effect.as(send(rows), rows), { concurrency: WINDOW }),
+    Stream.flatMap((rows) => Stream.fromIterable(rows)),
+    Stream.map(({ item }) => item)
+  )
+}
+
+const pieces = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size))
+
+/** Chunks of about the same time, whatever a row takes. */
+const learn = (workers: Workers, milliseconds: number, rows: number): void => {
+  const wanted = (rows * CHUNK) / Math.max(1, milliseconds)
+  workers.size = Math.round(Math.min(MOST_ROWS, Math.max(1, Math.min(workers.size * 2, (workers.size + wanted) / 2))))
+}

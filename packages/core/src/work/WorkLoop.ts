@@ -1,0 +1,186 @@
+/**
+ * Runs chunks of rows in a worker: the rows of all chunks share one window, and a chunk is answered when its results are
+ * in the store.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Flow from "../flow/Flow.ts"
+import type * as Node from "../flow/Node.ts"
+import * as DomainPlan from "../run/DomainPlan.ts"
+import type * as FailedRow from "../run/FailedRow.ts"
+import * as Row from "../run/Row.ts"
+import * as RowProgram from "../run/RowProgram.ts"
+import type * as RunState from "../run/RunState.ts"
+import * as WorkChunk from "./WorkChunk.ts"
+import type * as WorkQueue from "./WorkQueue.ts"
+
+export interface Options {
+  readonly queue: WorkQueue.WorkQueue
+  readonly run: number
+  readonly concurrency: number
+  /** The failed rows of this process since the last look, by domain and position. */
+  readonly failures: Map<string, ReadonlyArray<FailedRow.FailedRow>>
+  /** Ends when everything written before is in the store. */
+  readonly commit: Effect.Effect<void, SqlError.SqlError>
+  /** Whether the run still has work. */
+  readonly isOpen: Effect.Effect<boolean, SqlError.SqlError>
+  /** Rows were computed. */
+  readonly onRows: (count: number) => void
+}
+
+/** How often a free worker looks for a chunk, in milliseconds. */
+const POLL = 100
+
+/** A chunk that was taken this often is sent row by row; a row that was taken this often fails. */
+const SPLIT_AFTER = 3
+const LOST_AFTER = 6
+
+/** What the parts of a loop share. */
+interface Loop {
+  readonly flow: Flow.Any
+  readonly state: RunState.RunState
+  readonly options: Options
+  readonly domains: ReadonlyMap<
+    string,
+    { readonly size: number; readonly program: (row: Row.Row) => Effect.Effect<void> }
+  >
+  readonly window: Semaphore.Semaphore
+  readonly made: Map<Node.Any, number>
+  /** Rows and chunks in progress. */
+  rows: number
+  chunks: number
+}
+
+/** Works until the run has no more work, or the worker has to stop. */
+export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.RunState, options: Options) {
+  const plans = DomainPlan.make(flow)
+  const slots = new Map(plans.map((plan) => [plan.root.domain, Row.slotsOf(plan.root, plan.members)]))
+  const loop: Loop = {
+    flow,
+    state,
+    options,
+    domains: new Map(
+      plans.map(({ members, root }) => [
+        root.name,
+        {
+          size: slots.get(root.domain)!.size,
+          program: RowProgram.make({ root, members, slots, run: state }) as (row: Row.Row) => Effect.Effect<void>
+        }
+      ])
+    ),
+    window: Semaphore.makeUnsafe(options.concurrency),
+    made: new Map(),
+    rows: 0,
+    chunks: 0
+  }
+  // A chunk in progress is answered, unless the worker is interrupted.
+  const rest = Effect.repeat(Effect.sleep(10), { until: () => loop.chunks === 0 })
+  yield* Effect.scoped(Effect.andThen(take(loop), rest))
+  return []
+})
+
+/** Takes chunks while there is room for their rows. */
+const take = Effect.fnUntraced(function* (loop: Loop) {
+  const { options, state } = loop
+  let free = 0
+  while (state.stopped() === undefined) {
+    // More rows than run at once, so that none waits for the queue.
+    const isFull = loop.rows >= options.concurrency * 2
+    const chunk = isFull ? undefined : yield* options.queue.take(options.run)
+    if (chunk !== undefined) {
+      free = 0
+      loop.chunks++
+      yield* Effect.forkScoped(
+        Effect.ensuring(
+          Effect.ignore(handle(loop, chunk)),
+          Effect.sync(() => void loop.chunks--)
+        )
+      )
+      yield* Effect.yieldNow
+      continue
+    }
+    if (loop.rows === 0 && ++free % 5 === 0 && !(yield* options.isOpen)) return
+    yield* Effect.sleep(isFull ? POLL / 10 : POLL)
+  }
+})
+
+/** Computes a chunk and answers it. Another worker gets what this one leaves. */
+const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
+  const { options, state } = loop
+  const { queue } = options
+  return Effect.onInterrupt(
+    Effect.flatMap(answer(loop, chunk), (found) =>
+      // Results are in the store before the coordinator looks for them.
+      Effect.andThen(
+        options.commit,
+        state.stopped()?.kind === "interrupted"
+          ? queue.giveBack(chunk.id)
+          : queue.reply(options.run, chunk.id, WorkChunk.encodeAnswer(found))
+      )
+    ),
+    () => Effect.ignore(queue.giveBack(chunk.id))
+  )
+}
+
+const nothing: WorkChunk.Answer = { milliseconds: 0, failures: [], made: {} }
+
+const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk): Effect.fn.Return<WorkChunk.Answer> {
+  const { domains, flow, made, options, state, window } = loop
+  const startedAt = yield* Clock.currentTimeMillis
+  const content = Option.getOrUndefined(WorkChunk.decodeContent(chunk.content))
+  const domain = content === undefined ? undefined : domains.get(content.root)
+  if (content === undefined || domain === undefined) return nothing
+  const { root, rows } = content
+  if (chunk.attempts > (rows.length > 1 ? SPLIT_AFTER : LOST_AFTER)) return { ...nothing, split: true }
+  loop.rows += rows.length
+  yield* Effect.forEach(
+    rows,
+    (encoded) => {
+      const row = WorkChunk.decodeRow(encoded, domain.size)
+      return row === undefined || state.stopped() !== undefined ? Effect.void : window.withPermit(domain.program(row))
+    },
+    { concurrency: "unbounded", discard: true }
+  )
+  loop.rows -= rows.length
+  options.onRows(rows.length)
+  const stop = state.stopped()
+  return {
+    milliseconds: (yield* Clock.currentTimeMillis) - startedAt,
+    failures: rows.flatMap(({ position }) => failuresOf(options, `${root}\n${position}`)),
+    made: madeSince(flow, state, made),
+    ...(stop === undefined || (stop.kind !== "failed" && stop.kind !== "budget")
+      ? undefined
+      : { stop: { kind: stop.kind, message: stop.message } })
+  }
+})
+
+/** Takes the failures of a row. */
+const failuresOf = ({ failures }: Options, key: string): WorkChunk.Answer["failures"] => {
+  const found = failures.get(key) ?? []
+  failures.delete(key)
+  return found.map(({ details, error, message, node, position }) => ({
+    node,
+    position,
+    error,
+    message,
+    ...(details === undefined ? undefined : { details: JSON.parse(JSON.stringify(details)) })
+  }))
+}
+
+/** Values computed by node since the last call. */
+const madeSince = (flow: Flow.Any, state: RunState.RunState, before: Map<Node.Any, number>) => {
+  const counts: Record<string, number> = {}
+  for (const node of flow.graph.nodes) {
+    // An expansion makes its list in a row of the domain above.
+    const { made } = state.statsOf(node.kind._tag === "Expand" ? { ...node } : node)
+    const since = made - (before.get(node) ?? 0)
+    before.set(node, made)
+    if (since > 0) counts[node.name] = since
+  }
+  return counts
+}

@@ -1,0 +1,185 @@
+/**
+ * A worker: joins the runs of a flow that have workers, and computes their rows until it has to end.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import type * as Budget from "../ledger/Budget.ts"
+import * as FailedRow from "../run/FailedRow.ts"
+import type * as RunOptions from "../run/RunOptions.ts"
+import type * as RunRepo from "../run/RunRepo.ts"
+import * as RunRows from "../run/RunRows.ts"
+import * as RunSession from "../run/RunSession.ts"
+import * as Store from "../store/Store.ts"
+import * as SharedBudget from "./SharedBudget.ts"
+import * as WorkCode from "./WorkCode.ts"
+import * as WorkerList from "./WorkerList.ts"
+import * as WorkLoop from "./WorkLoop.ts"
+import * as WorkQueue from "./WorkQueue.ts"
+
+/** The options of a worker. All are optional. */
+export interface WorkOptions extends Pick<RunOptions.RunOptions, "concurrency" | "drain" | "grace"> {
+  /** Works on this run alone, by name, and ends with it. Default: on all runs of the flow, until `drain` ends. */
+  readonly run?: string
+  /** Receives what the worker does, in words. */
+  readonly onNotice?: (text: string) => Effect.Effect<void>
+}
+
+/** How often a worker looks for a run, and how often it says what it does, in milliseconds. */
+const POLL = 500
+const SAY = 2_000
+
+/** How long the list of workers is waited for when a worker leaves, in milliseconds. */
+const LAST_WAIT = 1_000
+
+/** What the parts of a worker share. */
+interface Worker {
+  readonly flow: Flow.Any
+  readonly options: WorkOptions
+  readonly store: Store.Service
+  readonly queue: WorkQueue.WorkQueue
+  readonly list: WorkerList.WorkerList
+  readonly notice: (text: string) => Effect.Effect<void>
+  /** Its state, for others. */
+  rows: number
+  run: number | undefined
+  refused: WorkCode.WorkerState["refused"]
+  /** Attempts of runs that it cannot work on. */
+  readonly done: Set<string>
+}
+
+/** Works until `drain` ends. Returns the number of rows that it computed. */
+export const work = Effect.fnUntraced(function* (flow: Flow.Any, options: WorkOptions) {
+  const store = yield* Store.Store
+  const { server } = store.database
+  if (server === undefined)
+    return yield* new Node.FlowError({
+      message: `a worker needs a store that it shares with the run, and ${store.name} is of this machine: name one on PostgreSQL`
+    })
+  const queue = WorkQueue.make(store.database, server)
+  const list = WorkerList.make(store.database, server)
+  const notice = options.onNotice ?? (() => Effect.void)
+  const worker: Worker = {
+    flow,
+    options,
+    store,
+    queue,
+    list,
+    notice,
+    rows: 0,
+    run: undefined,
+    refused: undefined,
+    done: new Set()
+  }
+  yield* unusable(store, say(worker))
+  yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(Effect.interruptible(list.leave), LAST_WAIT)))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(SAY), Effect.ignore(say(worker)))))
+  const ending = Deferred.makeUnsafe<void>()
+  if (options.drain !== undefined)
+    yield* Effect.forkScoped(Effect.andThen(options.drain, Deferred.succeed(ending, undefined)))
+  const serve = Effect.gen(function* () {
+    while (!Deferred.isDoneUnsafe(ending)) {
+      for (const job of yield* unusable(store, queue.jobs(flow.name))) yield* serveJob(worker, job)
+      if (options.run !== undefined && (yield* isOver(store, options.run))) return
+      yield* Effect.raceFirst(Effect.sleep(POLL), Deferred.await(ending))
+    }
+  })
+  yield* serve
+  return worker.rows
+})
+
+const unusable = <A>(store: Store.Service, effect: Effect.Effect<A, SqlError.SqlError>) =>
+  Effect.mapError(effect, (error) => Store.unusable(store.name, error))
+
+/** Tells others what this worker does now. */
+const say = (worker: Worker) =>
+  Effect.suspend(() => {
+    const { flow, list, refused, rows, run } = worker
+    return list.join(
+      flow.name,
+      WorkCode.encodeState({
+        rows,
+        ...(run === undefined ? undefined : { run }),
+        ...(refused === undefined ? undefined : { refused })
+      })
+    )
+  })
+
+/** Whether the run of a worker that works on one alone has ended. */
+const isOver = (store: Store.Service, name: string) =>
+  Effect.match(store.runs.find(name), {
+    onFailure: () => true,
+    onSuccess: ({ status }) => status !== "running"
+  })
+
+/** Works on a run, if this worker has the same code. */
+const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job) {
+  const { done, notice, options, store } = worker
+  const attempt = `${job.run}/${job.attempt}`
+  const content = Option.getOrUndefined(WorkCode.decodeJob(job.content))
+  if (done.has(attempt) || content === undefined) return
+  const run = yield* unusable(store, store.runs.get(job.run))
+  if (run?.status !== "running" || (options.run !== undefined && run.name !== options.run)) return
+  const exit = yield* Effect.exit(Effect.scoped(rowsOf(worker, run, content)))
+  worker.run = undefined
+  if (Exit.isFailure(exit)) {
+    const { message } = FailedRow.describe(exit.cause)
+    done.add(attempt)
+    worker.refused = { run: run.id, why: message }
+    yield* notice(`run ${run.name}: ${message}`)
+  }
+  yield* Effect.ignore(say(worker))
+})
+
+const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredRun, content: WorkCode.JobContent) {
+  const { flow, notice, options, queue, store } = worker
+  const failures = new Map<string, ReadonlyArray<FailedRow.FailedRow>>()
+  const session = yield* RunSession.join(
+    flow,
+    {
+      workers: true,
+      parameters: content.parameters,
+      cache: content.cache,
+      ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
+      ...(options.drain === undefined ? undefined : { drain: options.drain }),
+      ...(options.grace === undefined ? undefined : { grace: options.grace })
+    },
+    run,
+    (row) => {
+      const key = `${row.source}\n${row.position}`
+      failures.set(key, [...(failures.get(key) ?? []), row])
+    },
+    content.budget as Budget.Options | undefined
+  )
+  const { budget } = session
+  if (budget !== undefined)
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => SharedBudget.grants(store.database, run.id).giveBack(budget.rest()))
+    )
+  const { exchanges, outcome } = yield* RunRows.run(session, ({ environment }) =>
+    Effect.gen(function* () {
+      const other = WorkCode.difference(WorkCode.of(session.flow, environment), content.code)
+      if (other !== undefined) return yield* new Node.FlowError({ message: other })
+      worker.run = run.id
+      yield* say(worker)
+      yield* notice(`works on run ${run.name}`)
+      return yield* WorkLoop.run(session.flow, session.state, {
+        queue,
+        run: run.id,
+        concurrency: options.concurrency ?? flow.concurrency,
+        failures,
+        commit: store.commit,
+        isOpen: Effect.map(store.runs.get(run.id), (now) => now?.status === "running" && now.tries === run.tries),
+        onRows: (count) => void (worker.rows += count)
+      })
+    })
+  )
+  exchanges.end()
+  return yield* outcome.exit
+})
