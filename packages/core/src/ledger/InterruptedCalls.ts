@@ -36,7 +36,7 @@ export interface InterruptedCalls {
   /**
    * Records the calls that a run noted but never ended, at their maximum possible cost, and removes the notes: the
    * process is gone, and nothing tells whether they were billed. `before` limits this to calls with lower numbers; on a
-   * server it is limited to calls of processes without a lease.
+   * server, calls of other processes that have a lease stay.
    */
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
   /** Runs with noted calls. */
@@ -55,8 +55,8 @@ const settlement = (database: Database.Service, run: number, before: number): Re
   return database.dialect === "pg"
     ? [
         {
-          sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND (lease IS NULL OR NOT ${Lease.lasts("calls.lease")}) RETURNING *) ${from("gone")}`,
-          params: [run]
+          sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND (lease IS NULL OR lease = ? AND id < ? OR NOT ${Lease.lasts("calls.lease")}) RETURNING *) ${from("gone")}`,
+          params: [run, database.server?.lease.current() ?? null, before]
         }
       ]
     : [

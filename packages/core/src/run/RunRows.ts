@@ -238,6 +238,7 @@ const TOTALS = 2_000
 /** Records the calls of workers that have died, whose leases lapse within seconds. */
 const settled = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>
   Effect.gen(function* () {
+    yield* store.commit
     const until = (yield* Clock.currentTimeMillis) + Lease.DURATION + SETTLING
     while (state.stopped()?.kind !== "interrupted") {
       yield* store.ledger.settle(run.id)
