@@ -69,7 +69,7 @@ export const wanted = <R extends ModelRequest.ModelRequest>(claim: Claim<R>): At
   const output =
     call.request._tag === "Embedding"
       ? 0
-      : (call.request.settings.maxTokens ?? Math.min(most, Math.max(AMPLE, usual, known.output) * 2))
+      : (call.request.settings.maxTokens ?? Math.ceil(Math.min(most, Math.max(AMPLE, usual, known.output) * 2)))
   return {
     money:
       rates === undefined

@@ -6,6 +6,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import type * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -30,6 +31,7 @@ export interface BudgetState {
   readonly scouted: Map<string, BudgetFit.Scouted>
   /** Where more is granted, when several processes share the budget. */
   readonly grants: BudgetAccount.Grants | undefined
+  readonly asking: Semaphore.Semaphore
   /** Calls that wait until others release money. */
   waiting: Array<Deferred.Deferred<void>>
 }
@@ -42,6 +44,7 @@ export const makeState = (
   pricing,
   accounts,
   grants,
+  asking: Semaphore.makeUnsafe(1),
   learned: new Map(),
   scouted: new Map(),
   waiting: []
@@ -127,11 +130,16 @@ const granted = <R extends ModelRequest.ModelRequest>(
   const isShort = () => claim.own.filter((account) => BudgetAccount.lacks(account, wanted))
   if (isShort().length === 0) return admit(state, claim)
   return Effect.gen(function* () {
-    for (const account of isShort()) {
-      const { money, tokens } = yield* grants.take(account.name, wanted)
-      if (account.money !== undefined) account.money += money
-      if (account.tokens !== undefined) account.tokens += tokens
-    }
+    // One call of a process asks at a time: what it is granted may be enough for the others.
+    yield* state.asking.withPermit(
+      Effect.gen(function* () {
+        for (const account of isShort()) {
+          const { money, tokens } = yield* grants.take(account.name, wanted)
+          if (account.money !== undefined) account.money += money
+          if (account.tokens !== undefined) account.tokens += tokens
+        }
+      })
+    )
     const short = isShort()
     const isWaiting = short.some(
       ({ reservedMoney, reservedTokens }) => reservedMoney > Money.zero || reservedTokens > 0
@@ -139,7 +147,7 @@ const granted = <R extends ModelRequest.ModelRequest>(
     if (short.length === 0 || isWaiting || quiet >= QUIET) return yield* admit(state, claim)
     // What several processes have left together may be enough for one of them.
     yield* grants.giveBack(short.map(BudgetAccount.takeRest))
-    yield* Effect.sleep(PAUSE)
+    yield* Effect.interruptible(Effect.sleep(PAUSE))
     return yield* granted(state, claim, (yield* grants.isSpending) ? 0 : quiet + 1)
   })
 }

@@ -16,7 +16,8 @@ export interface RowHooks {
   readonly statsOf: (node: Node.Any) => NodeCounts.NodeStats
   /** Keeps a failed row. */
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
-  readonly onDropped: () => void
+  /** A row has failed, and is skipped. */
+  readonly onDropped: (row: FailedRow.FailedRow) => void
   /** Called for a value that was not in the journal; `undefined` when the reason is not needed. */
   readonly onMissing:
     | ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>)
@@ -25,8 +26,8 @@ export interface RowHooks {
   readonly stop: (stop: Stop) => void
   /** Set when rows can be suspended, because a layer answers later; `undefined` when they wait. */
   readonly suspended: Suspended | undefined
-  /** How a row failed in a worker, by node and position: it is not run again here. */
-  readonly elsewhere: ReadonlyMap<string, FailedRow.Described>
+  /** How rows failed in a worker, by node, row and position: they are not run again here. */
+  readonly elsewhere: Map<string, FailedRow.Described>
   /** The journal of a node; `undefined` when its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }

@@ -293,7 +293,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
           )
     })
     const here = limit === undefined ? called : limit.withPermit(called)
-    const known = run.elsewhere.size === 0 ? undefined : run.elsewhere.get(`${node.name}\n${row.position}`)
+    const known = failedElsewhere(run, node, row)
     const once = known === undefined ? here : Effect.fail(new FailedRow.FailedElsewhere(known))
     return Effect.onExitPrimitive(
       Effect.matchCauseEffect(suspension === undefined ? once : untilSuspended(once, suspension, node, row, input), {
@@ -396,19 +396,29 @@ const failed = (
   } else if (onError === "fail") {
     run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
   }
-  if (onError === "skip" && stop === undefined) {
-    run.onDropped()
-    return Effect.void
-  }
-  row.failed = true
-  return run.onFailed({
+  const failure: FailedRow.FailedRow = {
     source: root.name,
     row: row.index,
     position: row.position,
     node: node.name,
     ...described,
     input
-  })
+  }
+  if (onError === "skip" && stop === undefined) {
+    run.onDropped(failure)
+    return Effect.void
+  }
+  row.failed = true
+  return run.onFailed(failure)
+}
+
+/** How a row has failed in a worker, once; `undefined` when it has not. */
+const failedElsewhere = ({ elsewhere }: RowHooks, node: Node.Any, row: Row): FailedRow.Described | undefined => {
+  if (elsewhere.size === 0) return undefined
+  const key = `${node.name}\n${row.index}\n${row.position}`
+  const found = elsewhere.get(key)
+  elsewhere.delete(key)
+  return found
 }
 
 /** The value of a group, from its state: the first thing computed for its row. */

@@ -60,6 +60,8 @@ export interface StoredRun {
   readonly owner: Owner.Owner
   /** The lease of its owner, on a server. */
   readonly lease?: number
+  /** Its process is gone without a word. */
+  readonly isAbandoned: boolean
   /** The number of attempts: starts and resumes. */
   readonly tries: number
   /** Milliseconds since 1970. */
@@ -141,16 +143,15 @@ const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
   const endedAt = Database.toNumber(row["ended_at"])
   const summary = Database.toJson(row["summary"])
   const plan = Database.toJson(row["plan"])
+  const isAbandoned = status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
   return {
     id: Number(row["id"]),
     name: String(row["name"]),
     flow: String(row["flow"]),
     options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
     graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
-    status:
-      status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
-        ? "interrupted"
-        : status,
+    status: isAbandoned ? "interrupted" : status,
+    isAbandoned,
     owner,
     ...(lease === undefined ? undefined : { lease }),
     tries: Number(row["tries"]),
@@ -212,7 +213,7 @@ const planOf = (database: Database.Service, identity: string) =>
 
 /** Ends what a process that is gone had: a late write of it is refused. */
 const takeFrom = (database: Database.Service, run: StoredRun) =>
-  run.lease === undefined || run.lease === database.server?.lease.current()
+  !run.isAbandoned || run.lease === undefined || run.lease === database.server?.lease.current()
     ? Effect.void
     : Effect.asVoid(database.query("UPDATE leases SET is_over = 1 WHERE id = ?", [run.lease]))
 

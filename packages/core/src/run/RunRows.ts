@@ -199,16 +199,13 @@ const withWorkers = Effect.fnUntraced(function* (
   const { server } = store.database
   const limits = RunSession.limitsOf(flow, options)
   const refuse = (message: string) => new Node.FlowError({ message })
-  if (server === undefined)
-    return yield* refuse(
-      `workers need a store that they share, and ${store.name} is of this machine: name one on PostgreSQL`
-    )
+  // Checked before the run was claimed.
+  if (server === undefined) return undefined
   if (layers.some(({ name }) => name === "Budget"))
     return yield* refuse(
       "Budget.layer counts the calls of one process: give the flow its `budget` instead, which workers share"
     )
   if (holders.length > 0) return yield* refuse("batches are sent by one process: run without workers, or online")
-  if (options.retry === true) return yield* refuse("a retry of failed rows runs without workers")
   const coordinator = yield* Coordinator.make({
     queue: WorkQueue.make(store.database, server),
     list: WorkerList.make(store.database, server),

@@ -114,6 +114,7 @@ export const open = Effect.fnUntraced(function* (
   const store = Context.get(host, Store.Store)
   const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
   const own = yield* budgetOf(flow, options, pricing)
+  if (options.workers === true) yield* checkWorkers(store, options)
   const record = { ...options.record, ...(simulate ? { simulate } : undefined) }
   const files = yield* check(flow, { ...options, record, stores: store.file === undefined ? [] : [store.file] })
   const intent: RunFiles.Intent = { limit: options.limit, simulate, overwrite: options.overwrite === true }
@@ -122,7 +123,7 @@ export const open = Effect.fnUntraced(function* (
   const run = yield* begin(flow, { ...options, record }, store)
   const { before, earlier, failedBefore } = yield* triesBefore(run, options, store)
   const isShared = options.workers === true && store.database.server !== undefined
-  const budget = isShared ? yield* sharedBudget(store, limitsOf(flow, options), pricing, run.id) : own
+  const budget = isShared ? yield* sharedBudget(store, limitsOf(flow, options), pricing, run) : own
   let spentBefore = Money.zero
   const at = yield* Clock.currentTimeMillis
   // A sample leaves the errors file of the last run as it is.
@@ -177,6 +178,16 @@ export const open = Effect.fnUntraced(function* (
   return session
 })
 
+/** Refuses workers before a run is claimed or created. */
+const checkWorkers = ({ database, name }: Store.Service, { retry }: RunOptions.RunOptions) =>
+  database.server === undefined
+    ? new Node.FlowError({
+        message: `workers need a store that they share, and ${name} is of this machine: name one on PostgreSQL`
+      })
+    : retry === true
+      ? new Node.FlowError({ message: "a retry of failed rows runs without workers" })
+      : Effect.void
+
 /** Opens a run of another process, to compute some of its rows. */
 export const join = Effect.fnUntraced(function* (
   given: Flow.Any,
@@ -195,7 +206,16 @@ export const join = Effect.fnUntraced(function* (
   const files = yield* check(flow, { ...options, outputs: false, errorsFile: false })
   const at = yield* Clock.currentTimeMillis
   const errors = yield* FailedRow.open(undefined, failed)
-  const state = RunState.make({ flow, run, at, errors, broken: store.failure, left: () => undefined, options })
+  const state = RunState.make({
+    flow,
+    run,
+    at,
+    errors,
+    broken: store.failure,
+    left: () => undefined,
+    options,
+    dropped: failed
+  })
   const session: RunSession = {
     flow,
     options,
@@ -204,7 +224,7 @@ export const join = Effect.fnUntraced(function* (
     parameters,
     store,
     pricing,
-    budget: limits === undefined ? undefined : yield* sharedBudget(store, limits, pricing, run.id),
+    budget: limits === undefined ? undefined : yield* sharedBudget(store, limits, pricing, run),
     rest: [],
     expected: ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => [])),
     files,
@@ -285,5 +305,5 @@ const sharedBudget = (
   store: Store.Service,
   limits: Budget.Options | undefined,
   pricing: Pricing.Service,
-  run: number
-) => makeBudget(limits, pricing, SharedBudget.grants(store.database, run))
+  run: RunRepo.StoredRun
+) => makeBudget(limits, pricing, SharedBudget.grants(store.database, { run: run.id, attempt: run.tries }))

@@ -64,7 +64,7 @@ export interface RunState extends RowHooks.RowHooks {
   /** A worker has computed values of a node. */
   readonly addMade: NodeCounts.NodeCounts["addMade"]
   /** A row has failed in a worker. */
-  readonly failElsewhere: (node: string, position: string, failure: FailedRow.Described) => void
+  readonly failElsewhere: (node: string, row: number, position: string, failure: FailedRow.Described) => void
   /** Emits progress until interrupted. */
   readonly ticker: Effect.Effect<never>
 }
@@ -81,6 +81,8 @@ export interface RunStateInit {
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
   readonly options: Pick<RunOptions.RunOptions, "limit" | "observe" | "rowEvents" | "explain">
+  /** Receives rows that were skipped because they failed. */
+  readonly dropped?: (row: FailedRow.FailedRow) => void
   /** Deletes the stored failed rows of this run. */
   readonly clearFailures?: Effect.Effect<void>
 }
@@ -138,13 +140,16 @@ export const make = (init: RunStateInit): RunState => {
     ...failing(shared),
     onRows: onRows(shared),
     onMissing: options.explain === true ? onMissing(shared) : undefined,
-    onDropped: () => void rows.dropped++,
+    onDropped: (row) => {
+      rows.dropped++
+      init.dropped?.(row)
+    },
     journalOf: (node) => journalOf(node),
     useJournals: (journals) => {
       journalOf = journals
     },
     elsewhere,
-    failElsewhere: (node, position, failure) => void elsewhere.set(`${node}\n${position}`, failure),
+    failElsewhere: (node, row, position, failure) => void elsewhere.set(`${node}\n${row}\n${position}`, failure),
     addMade: counts.addMade,
     onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),

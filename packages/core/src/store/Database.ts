@@ -7,11 +7,12 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
-import type * as SqlError from "effect/sql/SqlError"
+import * as SqlError from "effect/sql/SqlError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "./Lease.ts"
@@ -116,7 +117,7 @@ export const fromPg = Effect.fnUntraced(function* (
   const groups = ServerGroups.make({
     send,
     sendSound,
-    inTransaction: (work) => client.withTransaction(work),
+    inTransaction: (work) => Effect.catchCause(client.withTransaction(work), brokenOff),
     patient: repeatable,
     patience,
     lease
@@ -134,6 +135,20 @@ export const fromPg = Effect.fnUntraced(function* (
 
 /** A statement that runs once, even when its answer is lost. */
 const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/i
+
+/** A transaction whose connection broke: what cannot be rolled back is a defect of the client, and the same as its failure. */
+const brokenOff = (cause: Cause.Cause<SqlError.SqlError>): Effect.Effect<never, SqlError.SqlError> => {
+  if (Cause.hasInterrupts(cause)) return Effect.failCause(cause)
+  for (const reason of cause.reasons) {
+    const error: unknown = Cause.isFailReason(reason)
+      ? reason.error
+      : Cause.isDieReason(reason)
+        ? reason.defect
+        : undefined
+    if (SqlError.isSqlError(error) && ServerPatience.isAway(error)) return Effect.fail(error)
+  }
+  return Effect.failCause(cause)
+}
 
 /** The most texts of statements that are kept. */
 const MOST_STATEMENTS = 1_000

@@ -34,7 +34,11 @@ interface Found {
   readonly isKept: boolean
 }
 
-const removalOf = (key: string): Writer.Removal => ({ table: "flights", columns: ["key"], key: [key] })
+const removalOf = (lease: number, key: string): Writer.Removal => ({
+  table: "flights",
+  columns: ["lease", "key"],
+  key: [lease, key]
+})
 
 /** What is read, or what something else gives. */
 const orElse = <A, E, R, E2, R2>(
@@ -75,7 +79,8 @@ export const make = (
             ])
           )
           for (const key of keys) {
-            if (abandoned.delete(key) && found.get(key)?.isMine === true) writer.remove(removalOf(`${name}/${key}`))
+            if (abandoned.delete(key) && found.get(key)?.isMine === true)
+              writer.remove(removalOf(server.lease.current() ?? 0, `${name}/${key}`))
           }
           return found
         })
@@ -83,7 +88,8 @@ export const make = (
     )
   const look = looking(false)
   const claim = looking(true)
-  const ending: Flights["ending"] = (key) => (held.delete(key) ? removalOf(`${name}/${key}`) : undefined)
+  const ending: Flights["ending"] = (key) =>
+    held.delete(key) ? removalOf(server.lease.current() ?? 0, `${name}/${key}`) : undefined
 
   const release = (key: string) =>
     Effect.sync(() => {

@@ -63,7 +63,7 @@ export const make = Effect.fnUntraced(function* (
   )
 
   const renew = Effect.suspend(() =>
-    query(`UPDATE leases SET expires_at = ${NOW} + ${DURATION} WHERE id = ? AND is_over = 0`, [id])
+    once(`UPDATE leases SET expires_at = ${NOW} + ${DURATION} WHERE id = ? AND is_over = 0`, [id])
   )
 
   const begin = opening.withPermit(
@@ -76,7 +76,8 @@ export const make = Effect.fnUntraced(function* (
               [hostname(), process.pid]
             )
             id = Number(row!["id"])
-            yield* Effect.forkIn(Effect.forever(Effect.andThen(Effect.sleep(RENEWAL), Effect.ignore(renew))), scope)
+            const renewed = Effect.ignore(Effect.timeoutOption(renew, RENEWAL))
+            yield* Effect.forkIn(Effect.forever(Effect.andThen(Effect.sleep(RENEWAL), renewed)), scope)
             return id
           })
     )
@@ -90,7 +91,10 @@ export const make = Effect.fnUntraced(function* (
     isLost: Effect.suspend(() =>
       id === undefined
         ? Effect.succeed(false)
-        : Effect.map(query("SELECT 1 AS one FROM leases WHERE id = ? AND is_over = 1", [id]), (rows) => rows.length > 0)
+        : Effect.map(
+            query("SELECT 1 AS one FROM leases WHERE id = ? AND is_over = 0", [id]),
+            (rows) => rows.length === 0
+          )
     )
   }
 })

@@ -255,12 +255,12 @@ export const migrations = {
   // Runs with workers: jobs, chunks of rows, replies, and the workers.
   "0019_workers": onPg(
     "CREATE TABLE jobs (run INT PRIMARY KEY, attempt INT NOT NULL, flow TEXT NOT NULL, content TEXT NOT NULL)",
-    "CREATE TABLE chunks (id ID, run INT NOT NULL, content TEXT NOT NULL, attempts INT NOT NULL, lease INT)",
+    "CREATE TABLE chunks (id ID, run INT NOT NULL, attempt INT NOT NULL, content TEXT NOT NULL, attempts INT NOT NULL, lease INT)",
     "CREATE INDEX chunks_run ON chunks (run, id)",
     "CREATE INDEX chunks_lease ON chunks (lease)",
     "CREATE TABLE replies (chunk INT PRIMARY KEY, run INT NOT NULL, content TEXT NOT NULL)",
     "CREATE INDEX replies_run ON replies (run)",
-    "CREATE TABLE accounts (run INT NOT NULL, name TEXT NOT NULL, money INT, tokens INT, PRIMARY KEY (run, name))",
+    "CREATE TABLE accounts (run INT NOT NULL, attempt INT NOT NULL, name TEXT NOT NULL, money INT, tokens INT, PRIMARY KEY (run, name))",
     "CREATE TABLE buckets (key TEXT PRIMARY KEY, tokens DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL)",
     TAKE,
     "CREATE TABLE workers (lease INT PRIMARY KEY, flow TEXT NOT NULL, state TEXT NOT NULL, joined_at INT NOT NULL)"

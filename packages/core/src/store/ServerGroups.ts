@@ -79,7 +79,11 @@ const valueOf = (value: unknown): string => {
 const UNSOUND = /\\u(?:0000|d[89a-f])/
 
 const GUARD = `UPDATE lanes SET number = ? WHERE id = ? AND number = ?
-  AND NOT EXISTS (SELECT 1 FROM leases WHERE id = ? AND is_over = 1) RETURNING id`
+  AND (CAST(? AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM leases WHERE leases.id = ? AND is_over = 0)) RETURNING id`
+
+/** How often a write is sent while the server answers other statements, and the pause before it, in milliseconds. */
+const MOST_TRIES = 20
+const PAUSE = 50
 
 const texts = new Map<string, string>()
 
@@ -127,7 +131,47 @@ interface Lane {
   number: number
 }
 
-export const make = ({ inTransaction, lease, patience, patient, send, sendSound }: Statements): ServerGroups => {
+/** Writes until it is known that it was written; `undefined` from `attempt` when the number is another. */
+const exactlyOnce =
+  ({ lease, patience, patient }: Pick<Statements, "lease" | "patience" | "patient">) =>
+  <A>(
+    lane: Lane,
+    attempt: Effect.Effect<A | undefined, SqlError.SqlError>,
+    written: (row: Statement.DatabaseRow) => A
+  ): Effect.Effect<A, SqlError.SqlError> => {
+    let tries = 0
+    const settle: Effect.Effect<A, SqlError.SqlError> = Effect.flatMap(
+      patient("SELECT number, result FROM lanes WHERE id = ?", [lane.id]),
+      ([row]) => {
+        const number = row === undefined ? undefined : Number(row["number"])
+        if (number === lane.number + 1) {
+          lane.number++
+          return Effect.succeed(written(row!))
+        }
+        return Effect.flatMap(lease.isLost, (isLost) =>
+          isLost ? Effect.fail(LOST) : number === lane.number ? again : Effect.fail(BEHIND)
+        )
+      }
+    )
+    const again: Effect.Effect<A, SqlError.SqlError> = Effect.suspend(() =>
+      Effect.matchEffect(patience.once(attempt), {
+        onFailure: (error) =>
+          ServerPatience.isAway(error) && tries++ < MOST_TRIES
+            ? Effect.andThen(Effect.sleep(PAUSE * tries), settle)
+            : Effect.fail(error),
+        onSuccess: (value) => {
+          if (value === undefined) return tries++ < MOST_TRIES ? settle : Effect.fail(BEHIND)
+          lane.number++
+          return Effect.succeed(value)
+        }
+      })
+    )
+    return again
+  }
+
+export const make = (statements: Statements): ServerGroups => {
+  const { inTransaction, lease, patient, send, sendSound } = statements
+  const exactly = exactlyOnce(statements)
   const lanes: Array<Lane | undefined> = []
   /** Lanes of transactions: as many as were ever in use at once. */
   const free: Array<Lane> = []
@@ -137,36 +181,13 @@ export const make = ({ inTransaction, lease, patience, patient, send, sendSound 
     number: 0
   }))
 
-  const guard = (lane: Lane): ReadonlyArray<unknown> => [lane.number + 1, lane.id, lane.number, lease.current() ?? null]
-
-  /** Writes until it is known that it was written; `undefined` from `attempt` when the number is another. */
-  const exactly = <A>(
-    lane: Lane,
-    attempt: Effect.Effect<A | undefined, SqlError.SqlError>,
-    written: (row: Statement.DatabaseRow) => A
-  ): Effect.Effect<A, SqlError.SqlError> => {
-    const settle: Effect.Effect<A, SqlError.SqlError> = Effect.flatMap(
-      patient("SELECT number, result FROM lanes WHERE id = ?", [lane.id]),
-      ([row]) => {
-        if (row !== undefined && Number(row["number"]) === lane.number + 1) {
-          lane.number++
-          return Effect.succeed(written(row))
-        }
-        return Effect.flatMap(lease.isLost, (isLost) => (isLost ? Effect.fail(LOST) : again))
-      }
-    )
-    const again: Effect.Effect<A, SqlError.SqlError> = Effect.suspend(() =>
-      Effect.matchEffect(patience.once(attempt), {
-        onFailure: (error) => (ServerPatience.isAway(error) ? settle : Effect.fail(error)),
-        onSuccess: (value) => {
-          if (value === undefined) return settle
-          lane.number++
-          return Effect.succeed(value)
-        }
-      })
-    )
-    return again
-  }
+  const guard = (lane: Lane): ReadonlyArray<unknown> => [
+    lane.number + 1,
+    lane.id,
+    lane.number,
+    lease.current() ?? null,
+    lease.current() ?? null
+  ]
 
   const run = (lane: Lane, statements: ReadonlyArray<Statement.Statement>) =>
     inTransaction(
@@ -212,6 +233,15 @@ export const make = ({ inTransaction, lease, patience, patient, send, sendSound 
       )
   }
 }
+
+/** The server has lost what it had confirmed. */
+const BEHIND = new SqlError.SqlError({
+  reason: new SqlError.UnknownError({
+    cause: undefined,
+    message: "the server has lost writes that it had confirmed (it was restored, or another one replaced it)",
+    operation: "write"
+  })
+})
 
 /** Another process has the runs of this one. */
 const LOST = new SqlError.SqlError({

@@ -25,8 +25,8 @@ export interface ServerPatience {
   readonly awaySince: () => number | undefined
 }
 
-/** The server stops, starts, or takes no more connections (appendix A of the manual of PostgreSQL). */
-const AWAY_STATES = /^(?:08...|57P0[1-5]|53300)$/
+/** The server stops, starts, takes no more connections, or is a standby (appendix A of the manual of PostgreSQL). */
+const AWAY_STATES = /^(?:08...|57P0[1-5]|53300|25006)$/
 
 /** The connection broke, or nothing listens. */
 const AWAY_CODES: ReadonlySet<string> = new Set([

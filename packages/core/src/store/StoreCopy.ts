@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as Database from "./Database.ts"
+import * as Database from "./Database.ts"
 import * as KeyedLog from "./KeyedLog.ts"
 import * as Tables from "./Tables.ts"
 
@@ -29,7 +29,14 @@ export const isEmpty = (database: Database.Service): Effect.Effect<boolean, SqlE
 /** Copies all tables. The destination is empty. */
 export const copy = Effect.fnUntraced(function* (from: Database.Service, to: Database.Service) {
   const copied: Array<Copied> = []
-  for (const table of Tables.names) copied.push({ table, rows: yield* copyTable(from, to, table) })
+  for (const table of Tables.names) {
+    const rows = yield* copyTable(from, to, table)
+    copied.push({ table, rows })
+    if (rows !== (yield* Database.count(from, table)) || rows !== (yield* Database.count(to, table)))
+      return yield* Effect.die(
+        new Error(`${table}: the copy has other rows than the store: copy it again, when no run is active`)
+      )
+  }
   yield* to.dialect === "pg" ? continueNumbers(to) : KeyedLog.index(to, ["cache", "results"])
   return copied
 })
@@ -42,13 +49,18 @@ const copyTable = Effect.fnUntraced(function* (from: Database.Service, to: Datab
   const size = Math.min(MOST_ROWS, Math.floor(MOST_VALUES / columns.length))
   const hasId = names.includes("id") && table !== "calls"
   // A table without numbers is small, or ordered by its key.
-  const order = hasId ? "id" : names.slice(0, 2).join(", ")
+  const order = (hasId ? ["id"] : names.slice(0, 2)).map((name) => `${table}.${name}`).join(", ")
   const row = `(${columns.map((column) => Tables.mark(there.get(column.name)!, to.dialect)).join(", ")})`
   const page = (after: string, at: number) =>
     from.query(
-      `SELECT ${columns.map(Tables.read).join(", ")} FROM ${table}${hasId ? ` WHERE id > ?` : ""} ORDER BY ${order} LIMIT ${size}${
-        hasId ? "" : ` OFFSET ${at}`
-      }`,
+      `SELECT ${columns.map(Tables.read).join(", ")} FROM ${table}${
+        hasId
+          ? ` WHERE ${table}.id > ${Tables.mark(
+              columns.find(({ name }) => name === "id")!,
+              from.dialect
+            )}`
+          : ""
+      } ORDER BY ${order} LIMIT ${size}${hasId ? "" : ` OFFSET ${at}`}`,
       hasId ? [after] : []
     )
   let last = "0"

@@ -83,17 +83,19 @@ export interface Pruned {
  */
 export const prune = (database: Database.Service, before: number): Effect.Effect<Pruned, SqlError.SqlError> =>
   Effect.gen(function* () {
-    const old = `SELECT id FROM runs WHERE started_at < ? AND status NOT IN ('running', 'waiting')`
-    const [count] = yield* database.query(`SELECT count(*) AS n FROM (${old}) AS o`, [before])
-    yield* database.transaction([
-      ...OF_RUNS.map((table) => ({ sql: `DELETE FROM ${table} WHERE run IN (${old})`, params: [before] })),
-      {
-        sql: `DELETE FROM batch_lines WHERE batch IN (SELECT id FROM batches WHERE run IN (${old}))`,
-        params: [before]
-      },
-      { sql: `DELETE FROM batches WHERE run IN (${old})`, params: [before] },
-      { sql: `DELETE FROM runs WHERE started_at < ? AND status NOT IN ('running', 'waiting')`, params: [before] }
-    ])
+    const old = (yield* database.query(
+      "SELECT id FROM runs WHERE started_at < ? AND status NOT IN ('running', 'waiting')",
+      [before]
+    )).map((row) => Number(row["id"]))
+    // One run at a time: a transaction stays short.
+    for (const run of old) {
+      yield* database.transaction([
+        ...OF_RUNS.map((table) => ({ sql: `DELETE FROM ${table} WHERE run = ?`, params: [run] })),
+        { sql: "DELETE FROM batch_lines WHERE batch IN (SELECT id FROM batches WHERE run = ?)", params: [run] },
+        { sql: "DELETE FROM batches WHERE run = ?", params: [run] },
+        { sql: "DELETE FROM runs WHERE id = ?", params: [run] }
+      ])
+    }
     if (database.dialect === "pg") {
       // What processes of long ago have left.
       yield* database.transaction([
@@ -102,6 +104,14 @@ export const prune = (database: Database.Service, before: number): Effect.Effect
           params: []
         },
         {
+          sql: `DELETE FROM workers WHERE lease NOT IN (SELECT id FROM leases WHERE is_over = 0 AND NOT ${Lease.LAPSED})`,
+          params: []
+        },
+        ...["jobs", "chunks", "replies", "accounts"].map((table) => ({
+          sql: `DELETE FROM ${table} WHERE run NOT IN (SELECT id FROM runs WHERE status = 'running')`,
+          params: []
+        })),
+        {
           sql: `DELETE FROM leases WHERE expires_at < ${Lease.NOW} - 86400000 AND id NOT IN (SELECT lease FROM runs WHERE lease IS NOT NULL)`,
           params: []
         }
@@ -109,7 +119,7 @@ export const prune = (database: Database.Service, before: number): Effect.Effect
     } else {
       yield* database.query("VACUUM")
     }
-    return { runs: Database.total(count?.["n"]) }
+    return { runs: old.length }
   })
 
 /** What is wrong, in words; empty when nothing is. */

@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import type * as Node from "../flow/Node.ts"
 import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
 import type * as DomainPlan from "../run/DomainPlan.ts"
-import type * as FailedRow from "../run/FailedRow.ts"
+import * as FailedRow from "../run/FailedRow.ts"
 import type * as Row from "../run/Row.ts"
 import type * as RowHooks from "../run/RowHooks.ts"
 import * as WorkChunk from "./WorkChunk.ts"
@@ -50,7 +50,7 @@ export interface Options {
   /** Whether the results of a node are found in the store. */
   readonly isJournaled: (node: Node.Any) => boolean
   /** A row failed in a worker. */
-  readonly onFailure: (node: string, position: string, failure: FailedRow.Described) => void
+  readonly onFailure: (node: string, row: number, position: string, failure: FailedRow.Described) => void
   /** A worker computed values of a node. */
   readonly onMade: (node: string, count: number) => void
   readonly stop: (stop: RowHooks.Stop) => void
@@ -64,6 +64,9 @@ const POLL = 50
 const WATCH = 1_000
 const ALONE = 5_000
 
+/** A chunk that is neither in the queue nor answered after this many milliseconds is lost. */
+const LOST = 20_000
+
 /** A chunk lasts about this many milliseconds. */
 const CHUNK = 2_000
 const MOST_ROWS = 100
@@ -71,7 +74,8 @@ const FIRST_ROWS = 4
 
 interface Waiting {
   readonly answer: Deferred.Deferred<WorkChunk.Answer | undefined>
-  readonly rows: number
+  /** Milliseconds since 1970. */
+  readonly since: number
 }
 
 /** What the workers of a run have in common. */
@@ -81,6 +85,8 @@ interface Workers {
   /** Rows of a chunk: learned from the time of earlier ones. */
   size: number
   readonly waiting: Map<number, Waiting>
+  /** Replies that came before their chunk was waited for. */
+  readonly early: Map<number, WorkChunk.Answer | undefined>
 }
 
 /** Announces the run to workers until the scope ends. */
@@ -88,7 +94,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Coordinator, SqlError.SqlError, Scope.Scope> {
   const { job, queue, run } = options
-  const workers: Workers = { isAlone: false, size: FIRST_ROWS, waiting: new Map() }
+  const workers: Workers = { isAlone: false, size: FIRST_ROWS, waiting: new Map(), early: new Map() }
   yield* queue.post(
     { run: run.id, attempt: run.tries, flow: run.flow, content: WorkCode.encodeJob(job) },
     options.budget
@@ -99,73 +105,86 @@ export const make = Effect.fnUntraced(function* (
   return { warm: (plan, slots, stream) => warm(workers, options, plan, slots, stream) }
 })
 
-/** Receives replies. */
-const receiving = ({ waiting }: Workers, { queue, run }: Options) =>
-  Effect.forever(
-    Effect.andThen(
-      Effect.sleep(POLL),
-      Effect.suspend(() =>
-        waiting.size === 0
-          ? Effect.void
-          : Effect.map(queue.replies(run.id), (replies) => {
-              for (const { chunk, content } of replies) {
-                const found = waiting.get(chunk)
-                if (found === undefined) continue
-                waiting.delete(chunk)
-                Deferred.doneUnsafe(
-                  found.answer,
-                  Effect.succeed(Option.getOrUndefined(WorkChunk.decodeAnswer(content)))
-                )
-              }
-            })
-      )
-    )
+/** Receives replies. Without the store for longer than it is waited for, the run stops. */
+const receiving = (workers: Workers, { queue, run, stop }: Options): Effect.Effect<void> => {
+  const { waiting } = workers
+  const look = Effect.suspend(() =>
+    waiting.size === 0
+      ? Effect.void
+      : Effect.map(queue.replies(run.id), (replies) => {
+          for (const { chunk, content } of replies) {
+            settle(workers, chunk, Option.getOrUndefined(WorkChunk.decodeAnswer(content)))
+          }
+        })
   )
+  return Effect.catchCause(Effect.forever(Effect.andThen(Effect.sleep(POLL), look)), (cause) =>
+    Effect.sync(() => {
+      stop({ kind: "failed", message: `the replies of workers cannot be read: ${FailedRow.describe(cause).message}` })
+      for (const chunk of Array.from(waiting.keys())) settle(workers, chunk, undefined)
+    })
+  )
+}
 
-/** Tells which workers join, and computes the rows here while there are none. */
-const watching = Effect.fnUntraced(function* (workers: Workers, { list, queue, run }: Options) {
-  const known = new Map<number, string>()
-  const refused = new Set<string>()
-  let since = yield* Clock.currentTimeMillis
-  while (true) {
-    const now = yield* Clock.currentTimeMillis
-    const here = (yield* list.all).map((worker) => ({
-      ...worker,
-      name: `${worker.host} (process ${worker.pid})`,
-      is: Option.getOrUndefined(WorkCode.decodeState(worker.state))
-    }))
-    const mine = here.filter(({ is }) => is?.run === run.id)
-    for (const { is, lease, name } of here) {
-      if (is?.run === run.id && !known.has(lease)) {
-        known.set(lease, name)
-        yield* Effect.logInfo(`worker ${name} has joined`)
-      }
-      if (is?.refused?.run === run.id && !refused.has(`${lease}${is.refused.why}`)) {
-        refused.add(`${lease}${is.refused.why}`)
-        yield* Effect.logWarning(`worker ${name} has other code: ${is.refused.why}. It gets no rows of this run`)
-      }
-    }
-    for (const [lease, name] of known) {
-      if (mine.some((worker) => worker.lease === lease)) continue
-      known.delete(lease)
-      yield* Effect.logWarning(`worker ${name} has left: others get its rows`)
-    }
-    if (mine.length > 0) since = now
-    const isAlone = now - since >= ALONE
-    if (isAlone && !workers.isAlone)
-      yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
-    workers.isAlone = isAlone
-    if (isAlone) {
-      const ids = [...workers.waiting.keys()]
-      yield* queue.drop(ids)
-      for (const id of ids) {
-        const found = workers.waiting.get(id)
-        workers.waiting.delete(id)
-        if (found !== undefined) Deferred.doneUnsafe(found.answer, Effect.undefined)
-      }
-    }
-    yield* Effect.sleep(WATCH)
+/** Ends the wait for a chunk. */
+const settle = ({ early, waiting }: Workers, chunk: number, answer: WorkChunk.Answer | undefined): void => {
+  const found = waiting.get(chunk)
+  if (found === undefined) {
+    if (early.size >= WINDOW) early.clear()
+    early.set(chunk, answer)
+    return
   }
+  waiting.delete(chunk)
+  Deferred.doneUnsafe(found.answer, Effect.succeed(answer))
+}
+
+/** What was seen of the workers. */
+interface Seen {
+  readonly known: Map<number, string>
+  readonly refused: Set<string>
+  /** When a worker was last there, in milliseconds since 1970. */
+  at: number
+}
+
+/** Tells which workers join and leave, and computes the rows here while there are none. */
+const watching = (workers: Workers, options: Options): Effect.Effect<never> =>
+  Effect.flatMap(Clock.currentTimeMillis, (at) => {
+    const seen: Seen = { known: new Map(), refused: new Set(), at }
+    return Effect.forever(Effect.andThen(Effect.ignore(watch(workers, options, seen)), Effect.sleep(WATCH)))
+  })
+
+const watch = Effect.fnUntraced(function* (workers: Workers, { list, queue, run }: Options, seen: Seen) {
+  const { known, refused } = seen
+  const here = (yield* list.all).map((worker) => ({
+    lease: worker.lease,
+    name: `${worker.host} (process ${worker.pid})`,
+    is: Option.getOrUndefined(WorkCode.decodeState(worker.state))
+  }))
+  const mine = here.filter(({ is }) => is?.run === run.id)
+  for (const { is, lease, name } of here) {
+    if (is?.run === run.id && !known.has(lease)) {
+      known.set(lease, name)
+      yield* Effect.logInfo(`worker ${name} has joined`)
+    }
+    if (is?.refused?.run === run.id && !refused.has(`${lease}${is.refused.why}`)) {
+      refused.add(`${lease}${is.refused.why}`)
+      yield* Effect.logWarning(`worker ${name} has other code: ${is.refused.why}. It gets no rows of this run`)
+    }
+  }
+  for (const [lease, name] of known) {
+    if (mine.some((worker) => worker.lease === lease)) continue
+    known.delete(lease)
+    yield* Effect.logWarning(`worker ${name} has left: others get its rows`)
+  }
+  const now = yield* Clock.currentTimeMillis
+  if (mine.length > 0) seen.at = now
+  const isAlone = now - seen.at >= ALONE
+  if (isAlone && !workers.isAlone)
+    yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
+  workers.isAlone = isAlone
+  const chunks = [...workers.waiting].flatMap(([chunk, { since }]) => (isAlone || now - since > LOST ? [chunk] : []))
+  if (chunks.length === 0) return
+  if (isAlone) yield* queue.drop(chunks)
+  for (const chunk of isAlone ? chunks : yield* queue.missing(chunks)) settle(workers, chunk, undefined)
 })
 
 /** Rows of a chunk with their items. */
@@ -181,10 +200,12 @@ const warm = <A extends Item, E, R>(
   slots: ReadonlyMap<Node.Domain, Row.Slots>,
   stream: Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | SqlError.SqlError, R> => {
-  if (!plan.members.some(options.isJournaled)) return stream
+  // What is not kept would run twice: in the worker and here.
+  const isKept = (node: Node.Any) =>
+    options.isJournaled(node) || (node.kind._tag === "Step" && node.kind.computed === true)
+  if (!plan.members.some(options.isJournaled) || !plan.members.every(isKept)) return stream
   const nodes = [plan.root, ...plan.members]
   const places = WorkChunk.placesOf(plan.root, nodes, slots)
-  const first = plan.members[0]!
   let count = 0
 
   const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
@@ -199,22 +220,22 @@ const warm = <A extends Item, E, R>(
       })
       if (encoded.length === 0) return
       const content = WorkChunk.encodeContent({ root: plan.root.name, rows: encoded })
-      const answer = Deferred.makeUnsafe<WorkChunk.Answer | undefined>()
-      const id = yield* options.queue.offer(options.run.id, content)
-      workers.waiting.set(id, { answer, rows: encoded.length })
-      const found = yield* Deferred.await(answer)
+      const id = yield* options.queue.offer(options.run.id, options.run.tries, content)
+      const found = yield* replyOf(workers, id)
       if (found === undefined) return
       if (found.split === true) {
         if (rows.length > 1)
           return yield* Effect.forEach(rows, (row) => send([row]), { concurrency: "unbounded", discard: true })
-        return options.onFailure(first.name, rows[0]!.item.position, {
-          error: "WorkerLost",
-          message: "workers ended while they had this row, time and again"
-        })
+        for (const { name } of plan.members)
+          options.onFailure(name, rows[0]!.index, rows[0]!.item.position, {
+            error: "WorkerLost",
+            message: "workers ended while they had this row, again and again"
+          })
+        return
       }
       learn(workers, found.milliseconds, encoded.length)
-      for (const { details, node, position, ...failure } of found.failures)
-        options.onFailure(node, position, {
+      for (const { details, node, position, row, ...failure } of found.failures)
+        options.onFailure(node, row, position, {
           ...failure,
           ...(details === undefined ? undefined : { details: details as FailedRow.Described["details"] & {} })
         })
@@ -231,6 +252,19 @@ const warm = <A extends Item, E, R>(
     Stream.map(({ item }) => item)
   )
 }
+
+/** Waits for the reply to a chunk; `undefined` when its rows are to be computed here. */
+const replyOf = ({ early, waiting }: Workers, chunk: number) =>
+  Effect.flatMap(Clock.currentTimeMillis, (since) => {
+    if (early.has(chunk)) {
+      const found = early.get(chunk)
+      early.delete(chunk)
+      return Effect.succeed(found)
+    }
+    const answer = Deferred.makeUnsafe<WorkChunk.Answer | undefined>()
+    waiting.set(chunk, { answer, since })
+    return Deferred.await(answer)
+  })
 
 const pieces = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size))

@@ -12,16 +12,20 @@ import * as Lease from "../store/Lease.ts"
 const SHARE = 16
 
 /** The grants of a run's budget. */
-export const grants = (database: Database.Service, run: number): BudgetAccount.Grants => ({
+export const grants = (
+  database: Database.Service,
+  /** An attempt of a run: what an earlier one was granted is not spent in the next. */
+  { attempt, run }: { readonly run: number; readonly attempt: number }
+): BudgetAccount.Grants => ({
   take: (name, wanted) =>
     Effect.map(
       Effect.orElseSucceed(
         database.query(
           `UPDATE accounts SET money = accounts.money - least(accounts.money, greatest(accounts.money / ${SHARE}, CAST(? AS BIGINT))),
             tokens = accounts.tokens - least(accounts.tokens, greatest(accounts.tokens / ${SHARE}, CAST(? AS BIGINT)))
-          FROM (SELECT money, tokens FROM accounts WHERE run = ? AND name = ? FOR UPDATE) AS before
-          WHERE run = ? AND name = ? RETURNING before.money - accounts.money AS money, before.tokens - accounts.tokens AS tokens`,
-          [wanted.money, wanted.tokens, run, name, run, name]
+          FROM (SELECT money, tokens FROM accounts WHERE run = ? AND attempt = ? AND name = ? FOR UPDATE) AS before
+          WHERE run = ? AND attempt = ? AND name = ? RETURNING before.money - accounts.money AS money, before.tokens - accounts.tokens AS tokens`,
+          [wanted.money, wanted.tokens, run, attempt, name, run, attempt, name]
         ),
         // Nothing is granted that is not known to be.
         () => []
@@ -32,8 +36,8 @@ export const grants = (database: Database.Service, run: number): BudgetAccount.G
     Effect.ignore(
       database.transaction(
         rest.map(({ money, name, tokens }) => ({
-          sql: "UPDATE accounts SET money = money + ?, tokens = tokens + ? WHERE run = ? AND name = ?",
-          params: [money ?? 0n, tokens ?? 0, run, name]
+          sql: "UPDATE accounts SET money = money + ?, tokens = tokens + ? WHERE run = ? AND attempt = ? AND name = ?",
+          params: [money ?? 0n, tokens ?? 0, run, attempt, name]
         }))
       )
     ),

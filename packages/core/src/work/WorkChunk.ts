@@ -28,6 +28,7 @@ export interface Content extends Schema.Schema.Type<typeof Content> {}
 /** A row that failed in a worker. */
 const Failure = Schema.Struct({
   node: Schema.String,
+  row: Schema.Int,
   position: Schema.String,
   error: Schema.String,
   message: Schema.String,

@@ -6,6 +6,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlError from "effect/sql/SqlError"
@@ -22,8 +23,9 @@ import type * as WorkQueue from "./WorkQueue.ts"
 export interface Options {
   readonly queue: WorkQueue.WorkQueue
   readonly run: number
+  readonly attempt: number
   readonly concurrency: number
-  /** The failed rows of this process since the last look, by domain and position. */
+  /** The failed rows of this process since the last look, by domain, row and position. */
   readonly failures: Map<string, ReadonlyArray<FailedRow.FailedRow>>
   /** Ends when everything written before is in the store. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
@@ -35,6 +37,9 @@ export interface Options {
 
 /** How often a free worker looks for a chunk, in milliseconds. */
 const POLL = 100
+
+/** How often it looks whether the run continues, in milliseconds. */
+const LOOK = 1_000
 
 /** A chunk that was taken this often is sent row by row; a row that was taken this often fails. */
 const SPLIT_AFTER = 3
@@ -87,13 +92,18 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
 /** Takes chunks while there is room for their rows. */
 const take = Effect.fnUntraced(function* (loop: Loop) {
   const { options, state } = loop
-  let free = 0
+  let looked = yield* Clock.currentTimeMillis
   while (state.stopped() === undefined) {
+    const now = yield* Clock.currentTimeMillis
+    if (now - looked > LOOK) {
+      looked = now
+      // The run has ended, or has been resumed: what is left of it is another attempt's.
+      if (!(yield* options.isOpen)) return state.stop({ kind: "interrupted", message: "the run has ended" })
+    }
     // More rows than run at once, so that none waits for the queue.
     const isFull = loop.rows >= options.concurrency * 2
-    const chunk = isFull ? undefined : yield* options.queue.take(options.run)
+    const chunk = isFull ? undefined : yield* options.queue.take(options.run, options.attempt)
     if (chunk !== undefined) {
-      free = 0
       loop.chunks++
       yield* Effect.forkScoped(
         Effect.ensuring(
@@ -104,7 +114,6 @@ const take = Effect.fnUntraced(function* (loop: Loop) {
       yield* Effect.yieldNow
       continue
     }
-    if (loop.rows === 0 && ++free % 5 === 0 && !(yield* options.isOpen)) return
     yield* Effect.sleep(isFull ? POLL / 10 : POLL)
   }
 })
@@ -113,7 +122,7 @@ const take = Effect.fnUntraced(function* (loop: Loop) {
 const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
   const { options, state } = loop
   const { queue } = options
-  return Effect.onInterrupt(
+  return Effect.onExit(
     Effect.flatMap(answer(loop, chunk), (found) =>
       // Results are in the store before the coordinator looks for them.
       Effect.andThen(
@@ -123,7 +132,7 @@ const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
           : queue.reply(options.run, chunk.id, WorkChunk.encodeAnswer(found))
       )
     ),
-    () => Effect.ignore(queue.giveBack(chunk.id))
+    (exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.ignore(queue.giveBack(chunk.id)))
   )
 }
 
@@ -151,7 +160,7 @@ const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk):
   const stop = state.stopped()
   return {
     milliseconds: (yield* Clock.currentTimeMillis) - startedAt,
-    failures: rows.flatMap(({ position }) => failuresOf(options, `${root}\n${position}`)),
+    failures: rows.flatMap(({ index, position }) => failuresOf(options, keyOf({ source: root, row: index, position }))),
     made: madeSince(flow, state, made),
     ...(stop === undefined || (stop.kind !== "failed" && stop.kind !== "budget")
       ? undefined
@@ -159,12 +168,17 @@ const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk):
   }
 })
 
+/** A row among those of the process: rows of a join may share a position. */
+export const keyOf = ({ position, row, source }: Pick<FailedRow.FailedRow, "source" | "row" | "position">): string =>
+  `${source}\n${row}\n${position}`
+
 /** Takes the failures of a row. */
 const failuresOf = ({ failures }: Options, key: string): WorkChunk.Answer["failures"] => {
   const found = failures.get(key) ?? []
   failures.delete(key)
-  return found.map(({ details, error, message, node, position }) => ({
+  return found.map(({ details, error, message, node, position, row }) => ({
     node,
+    row,
     position,
     error,
     message,

@@ -125,13 +125,17 @@ const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job
   const content = Option.getOrUndefined(WorkCode.decodeJob(job.content))
   if (done.has(attempt) || content === undefined) return
   const run = yield* unusable(store, store.runs.get(job.run))
-  if (run?.status !== "running" || (options.run !== undefined && run.name !== options.run)) return
+  if (run?.status !== "running" || run.tries !== job.attempt || (options.run !== undefined && run.name !== options.run))
+    return
   const exit = yield* Effect.exit(Effect.scoped(rowsOf(worker, run, content)))
   worker.run = undefined
   if (Exit.isFailure(exit)) {
-    const { message } = FailedRow.describe(exit.cause)
-    done.add(attempt)
-    worker.refused = { run: run.id, why: message }
+    const { error, message } = FailedRow.describe(exit.cause)
+    // Anything but other code may pass.
+    if (error === "FlowError") {
+      done.add(attempt)
+      worker.refused = { run: run.id, why: message }
+    }
     yield* notice(`run ${run.name}: ${message}`)
   }
   yield* Effect.ignore(say(worker))
@@ -152,7 +156,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
     },
     run,
     (row) => {
-      const key = `${row.source}\n${row.position}`
+      const key = WorkLoop.keyOf(row)
       failures.set(key, [...(failures.get(key) ?? []), row])
     },
     content.budget as Budget.Options | undefined
@@ -160,7 +164,9 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
   const { budget } = session
   if (budget !== undefined)
     yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => SharedBudget.grants(store.database, run.id).giveBack(budget.rest()))
+      Effect.suspend(() =>
+        SharedBudget.grants(store.database, { run: run.id, attempt: run.tries }).giveBack(budget.rest())
+      )
     )
   const { exchanges, outcome } = yield* RunRows.run(session, ({ environment }) =>
     Effect.gen(function* () {
@@ -172,6 +178,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
       return yield* WorkLoop.run(session.flow, session.state, {
         queue,
         run: run.id,
+        attempt: run.tries,
         concurrency: options.concurrency ?? flow.concurrency,
         failures,
         commit: store.commit,

@@ -252,8 +252,6 @@ const runWithWorkers = ({ concurrency, file, flow, input }: Session, options: Ru
   if (count === "any") return Runner.run(flow, options)
   const given = (flag: string, value: Option.Option<string>) => (Option.isSome(value) ? [flag, value.value] : [])
   const flags = [
-    "--store",
-    StoreFlag.resolve(input),
     ...(concurrency === undefined ? [] : ["--concurrency", String(concurrency)]),
     ...(input.simulate ? ["--simulate"] : []),
     ...given("--simulate-seed", input.simulateSeed),
@@ -271,7 +269,7 @@ const runWithWorkers = ({ concurrency, file, flow, input }: Session, options: Ru
   return Effect.raceFirst(
     Runner.run(flow, { ...options, observe }),
     Effect.flatMap(Deferred.await(started), (run) =>
-      LocalWorkers.run(run, { count: Number(count), flow: file, flags, warn })
+      LocalWorkers.run(run, { count: Number(count), flow: file, store: StoreFlag.resolve(input), flags, warn })
     )
   )
 }

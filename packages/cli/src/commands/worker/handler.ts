@@ -36,7 +36,14 @@ export const work = Effect.fnUntraced(function* (input: Input) {
     ...(Option.isSome(input.run) ? { run: input.run.value } : undefined),
     ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined)
   }).pipe(
-    Effect.provide(Host.layer({ ...input, view })),
+    // A run gives its workers the store in their environment, also for simulated answers.
+    Effect.provide(
+      Host.layer({
+        ...input,
+        store: Option.orElse(input.store, () => Option.fromNullishOr(process.env["PIPE_STORE"])),
+        view
+      })
+    ),
     Effect.mapError((error) => (error instanceof ExitCode.Failure ? error : ExitCode.refuse(error.message)))
   )
   yield* said(`worker for ${flow.name}: ${Format.of(rows, "row")} computed`)

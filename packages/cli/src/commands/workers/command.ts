@@ -6,7 +6,11 @@ import * as Switch from "../../flags/Switch.ts"
 
 export const command = Command.make(
   "workers",
-  { json: Switch.make("json", "one JSON line per worker"), store: StoreFlag.flag },
+  {
+    json: Switch.make("json", "one JSON line per worker"),
+    prometheus: Switch.make("prometheus", "as Prometheus text, for its textfile collector"),
+    store: StoreFlag.flag
+  },
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("./handler.ts")),
