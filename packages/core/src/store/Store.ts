@@ -178,7 +178,13 @@ export const migrate = (database: Database.Service, which?: "empty"): Effect.Eff
         database.client
       )
     }
-  }).pipe(Effect.mapError((error) => (error._tag === "StoreError" ? error : toStoreError(database.name, error))))
+  }).pipe(
+    Effect.mapError((error) => (error._tag === "StoreError" ? error : toStoreError(database.name, error))),
+    // A connection that breaks in a transaction is a defect of the client.
+    Effect.catchDefect((defect) =>
+      SqlError.isSqlError(defect) ? Effect.fail(toStoreError(database.name, defect)) : Effect.die(defect)
+    )
+  )
 
 const toStoreError = (file: string, error: SqlError.SqlError | Migrator.MigrationError): StoreError => {
   const text = messageOf(error)
