@@ -85,7 +85,7 @@ describe("kill -9 of a run in batches", () => {
     )
   }
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "before it was created: two other runs that ask the same find it, and one of them sends it",
     () =>
       Effect.gen(function* () {

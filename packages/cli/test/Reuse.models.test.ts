@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import * as Soak from "../../../test/Soak.ts"
 import { folder, pipe } from "./Pipe.ts"
 import { files, type Options, rows } from "./ReuseFlow.ts"
 
@@ -15,35 +16,38 @@ const csvOf = (some: typeof rows) =>
   `text,intent\n${some.map(({ intent, text }) => `"${text}",${intent}`).join("\n")}\n`
 
 describe("pipe cache eval", { concurrent: false }, () => {
-  it("shows what would be reused on texts with their answers, beside thresholds, and draws it", async () => {
-    const cwd = folder({
-      "labelled.jsonl": jsonlOf(rows),
-      "labelled.csv": csvOf(rows),
-      "few.jsonl": jsonlOf(few),
-      "few.csv": csvOf(few)
-    })
-    const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
-    const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
-    assert.strictEqual(shown.code, 0, shown.stderr)
-    assert.include(shown.stdout, `${rows.length} texts, 2 random orders`)
-    assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
-    assert.include(shown.stdout, "●")
-    assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
-    const json = await pipe(["cache", "eval", "labelled.jsonl", ...args, "--json"], { cwd })
-    const evaluation = JSON.parse(json.stdout)
-    assert.strictEqual(evaluation.outcomes[0].trials.length, 2)
-    for (const { lookups, reused, wrong } of evaluation.outcomes[0].trials) {
-      assert.strictEqual(lookups, rows.length)
-      assert.isAbove(reused, 0)
-      assert.isAtMost(wrong, reused)
+  it.skipIf(!Soak.isSoak)(
+    "shows what would be reused on texts with their answers, beside thresholds, and draws it",
+    async () => {
+      const cwd = folder({
+        "labelled.jsonl": jsonlOf(rows),
+        "labelled.csv": csvOf(rows),
+        "few.jsonl": jsonlOf(few),
+        "few.csv": csvOf(few)
+      })
+      const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
+      const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
+      assert.strictEqual(shown.code, 0, shown.stderr)
+      assert.include(shown.stdout, `${rows.length} texts, 2 random orders`)
+      assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
+      assert.include(shown.stdout, "●")
+      assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
+      const json = await pipe(["cache", "eval", "labelled.jsonl", ...args, "--json"], { cwd })
+      const evaluation = JSON.parse(json.stdout)
+      assert.strictEqual(evaluation.outcomes[0].trials.length, 2)
+      for (const { lookups, reused, wrong } of evaluation.outcomes[0].trials) {
+        assert.strictEqual(lookups, rows.length)
+        assert.isAbove(reused, 0)
+        assert.isAtMost(wrong, reused)
+      }
+      // The same seed, the same orders, whatever the format.
+      const [one, other] = [
+        await pipe(["cache", "eval", "few.jsonl", ...args, "--json"], { cwd }),
+        await pipe(["cache", "eval", "few.csv", ...args, "--json"], { cwd })
+      ]
+      assert.deepStrictEqual(JSON.parse(other.stdout), JSON.parse(one.stdout))
     }
-    // The same seed, the same orders, whatever the format.
-    const [one, other] = [
-      await pipe(["cache", "eval", "few.jsonl", ...args, "--json"], { cwd }),
-      await pipe(["cache", "eval", "few.csv", ...args, "--json"], { cwd })
-    ]
-    assert.deepStrictEqual(JSON.parse(other.stdout), JSON.parse(one.stdout))
-  })
+  )
 
   it("takes pairs", async () => {
     const pairs = rows.slice(0, 60).flatMap((row, index) => [

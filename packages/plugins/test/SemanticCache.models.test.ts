@@ -271,7 +271,7 @@ const hashed = Layer.succeed(Embedder.Embedder, {
 })
 
 describe("the index", () => {
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "is kept, follows the store, and is made again from it where it is damaged or of another store",
     () =>
       Effect.gen(function* () {

@@ -53,6 +53,8 @@ export interface Budget {
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
   /** The money left of the total; `undefined` without a limit. */
   readonly left: () => Money.Money | undefined
+  /** Takes from each limit what is neither spent nor reserved, to give it back to other processes. */
+  readonly release: () => ReadonlyArray<BudgetAccount.Rest>
   /** What is left of each limit that stops a run. */
   readonly rest: () => ReadonlyArray<BudgetAccount.Rest>
 }
@@ -92,6 +94,8 @@ export const make = (
     },
     spend: (step, model, money, tokens) => BudgetGuard.spend(state, step, model, money, tokens),
     left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney),
+    release: () =>
+      accounts.flatMap((account) => (account.whole === undefined ? [] : [BudgetAccount.takeRest(account)])),
     rest: () => accounts.flatMap((account) => (account.warns ? [] : [BudgetAccount.restOf(account)]))
   }
 }

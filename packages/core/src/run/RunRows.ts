@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -24,6 +25,7 @@ import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Lease from "../store/Lease.ts"
 import * as Coordinator from "../work/Coordinator.ts"
+import * as SharedBudget from "../work/SharedBudget.ts"
 import * as SharedLimiter from "../work/SharedLimiter.ts"
 import * as WorkCode from "../work/WorkCode.ts"
 import * as WorkerList from "../work/WorkerList.ts"
@@ -220,17 +222,28 @@ const withWorkers = Effect.fnUntraced(function* (
       cache: options.cache !== false
     },
     budget: rest,
+    giveBack: SharedBudget.giveBack(
+      session.budget,
+      SharedBudget.grants(store.database, { run: run.id, attempt: run.tries })
+    ),
     isJournaled: (node) => state.journalOf(node) !== undefined,
     onFailure: state.failElsewhere,
     onMade: state.addMade,
     stop: state.stop
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(TOTALS), restoreTotals(session))))
+  yield* Effect.forkScoped(
+    Effect.forever(
+      Effect.flatMap(Effect.timed(restoreTotals(session)), ([took]) =>
+        // A large ledger is added up less often.
+        Effect.sleep(Duration.max(TOTALS, Duration.times(took, 20)))
+      )
+    )
+  )
   return coordinator
 })
 
-/** How often the totals of a run with workers are read from the store, in milliseconds. */
-const TOTALS = 2_000
+/** How often the totals of a run with workers are read from the store. */
+const TOTALS = Duration.seconds(2)
 
 /** Records the calls of workers that have died, whose leases lapse within seconds. */
 const settled = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>

@@ -45,6 +45,8 @@ export interface Options {
   readonly list: WorkerList.WorkerList
   readonly run: { readonly id: number; readonly tries: number; readonly flow: string }
   readonly job: WorkCode.JobContent
+  /** Gives back what this process was granted of the budget and does not spend. */
+  readonly giveBack: Effect.Effect<void>
   /** What is left of the budget. */
   readonly budget: ReadonlyArray<BudgetAccount.Rest>
   /** Whether the results of a node are found in the store. */
@@ -152,7 +154,7 @@ const watching = (workers: Workers, options: Options): Effect.Effect<never> =>
     return Effect.forever(Effect.andThen(Effect.ignore(watch(workers, options, seen)), Effect.sleep(WATCH)))
   })
 
-const watch = Effect.fnUntraced(function* (workers: Workers, { list, queue, run }: Options, seen: Seen) {
+const watch = Effect.fnUntraced(function* (workers: Workers, { giveBack, list, queue, run }: Options, seen: Seen) {
   const { known, refused } = seen
   const here = (yield* list.all).map((worker) => ({
     lease: worker.lease,
@@ -181,6 +183,7 @@ const watch = Effect.fnUntraced(function* (workers: Workers, { list, queue, run 
   if (isAlone && !workers.isAlone)
     yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
   workers.isAlone = isAlone
+  if (!isAlone) yield* giveBack
   const chunks = [...workers.waiting].flatMap(([chunk, { since }]) => (isAlone || now - since > LOST ? [chunk] : []))
   if (chunks.length === 0) return
   if (isAlone) yield* queue.drop(chunks)

@@ -4,12 +4,20 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import type * as Budget from "../ledger/Budget.ts"
 import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
 import * as Database from "../store/Database.ts"
 import * as Lease from "../store/Lease.ts"
 
 /** A process is granted this share of what is left, so that the grants grow smaller towards the end. */
 const SHARE = 16
+
+/** Gives back what a process was granted and does not spend now. */
+export const giveBack = (budget: Budget.Budget | undefined, grants: BudgetAccount.Grants): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const rest = (budget?.release() ?? []).filter(({ money, tokens }) => (money ?? 0n) > 0n || (tokens ?? 0) > 0)
+    return rest.length === 0 ? Effect.void : grants.giveBack(rest)
+  })
 
 /** The grants of a run's budget. */
 export const grants = (

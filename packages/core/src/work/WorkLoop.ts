@@ -31,6 +31,8 @@ export interface Options {
   readonly commit: Effect.Effect<void, SqlError.SqlError>
   /** Whether the run still has work. */
   readonly isOpen: Effect.Effect<boolean, SqlError.SqlError>
+  /** Runs when the worker has had no rows for a while. */
+  readonly onIdle: Effect.Effect<void>
   /** Rows were computed. */
   readonly onRows: (count: number) => void
 }
@@ -97,6 +99,7 @@ const take = Effect.fnUntraced(function* (loop: Loop) {
     const now = yield* Clock.currentTimeMillis
     if (now - looked > LOOK) {
       looked = now
+      if (loop.rows === 0) yield* options.onIdle
       // The run has ended, or has been resumed: what is left of it is another attempt's.
       if (!(yield* options.isOpen)) return state.stop({ kind: "interrupted", message: "the run has ended" })
     }

@@ -162,12 +162,12 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
     content.budget as Budget.Options | undefined
   )
   const { budget } = session
-  if (budget !== undefined)
-    yield* Effect.addFinalizer(() =>
-      Effect.suspend(() =>
-        SharedBudget.grants(store.database, { run: run.id, attempt: run.tries }).giveBack(budget.rest())
-      )
-    )
+  // Others may spend what this worker does not need.
+  const giveBack = SharedBudget.giveBack(
+    budget,
+    SharedBudget.grants(store.database, { run: run.id, attempt: run.tries })
+  )
+  yield* Effect.addFinalizer(() => giveBack)
   const { exchanges, outcome } = yield* RunRows.run(session, ({ environment }) =>
     Effect.gen(function* () {
       const other = WorkCode.difference(WorkCode.of(session.flow, environment), content.code)
@@ -183,6 +183,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
         failures,
         commit: store.commit,
         isOpen: Effect.map(store.runs.get(run.id), (now) => now?.status === "running" && now.tries === run.tries),
+        onIdle: giveBack,
         onRows: (count) => void (worker.rows += count)
       })
     })
