@@ -5,18 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { existsSync } from "node:fs"
 import { dirname, isAbsolute, join, relative } from "node:path"
+import * as StoreFlag from "../flags/StoreFlag.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 
 /** Whether a store may exist. A server is contacted when it is used. */
 export const exists = (location: string): boolean => NodeHost.isPostgres(location) || existsSync(location)
-
-/** A store for display: an address without its password. */
-export const nameOf = (location: string): string => {
-  if (!NodeHost.isPostgres(location) || !URL.canParse(location)) return location
-  const { host, pathname, protocol } = new URL(location)
-  return `${protocol}//${host}${pathname}`
-}
 
 /** The store of a parent folder, when a command runs in a part of a project. */
 const above = (location: string): string | undefined => {
@@ -55,3 +49,9 @@ export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, Ex
   Effect.mapError(effect, (error) =>
     error instanceof ExitCode.Failure ? error : ExitCode.refuse(Store.messageOf(error))
   )
+
+/** Runs an effect with the store that the flags of a command name, and reports its errors in one line. */
+export const withStore = <A, E>(
+  input: Parameters<typeof StoreFlag.resolve>[0],
+  f: (store: Store.Service) => Effect.Effect<A, E>
+): Effect.Effect<A, ExitCode.Failure> => readable(use(StoreFlag.resolve(input), f))

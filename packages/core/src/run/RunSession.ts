@@ -101,6 +101,15 @@ export const check = Effect.fnUntraced(function* (
   })
 })
 
+/** What a run has in common with its workers. */
+const common = Effect.fnUntraced(function* (given: Flow.Any, options: RunOptions.RunOptions, simulate: boolean) {
+  const flow = simulate ? Flow.simulated(given) : given
+  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+  const host = yield* Effect.context<Flow.Host>()
+  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  return { flow, parameters, host, store: Context.get(host, Store.Store), pricing }
+})
+
 /** Opens a run: claims it in the store or creates it, and loads what earlier attempts left. */
 export const open = Effect.fnUntraced(function* (
   given: Flow.Any,
@@ -108,11 +117,7 @@ export const open = Effect.fnUntraced(function* (
   simulation: Simulation.Simulation | undefined
 ) {
   const simulate = simulation !== undefined
-  const flow = simulate ? Flow.simulated(given) : given
-  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-  const host = yield* Effect.context<Flow.Host>()
-  const store = Context.get(host, Store.Store)
-  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const { flow, host, parameters, pricing, store } = yield* common(given, options, simulate)
   const own = yield* budgetOf(flow, options, pricing)
   if (options.workers === true) yield* checkWorkers(store, options)
   const record = { ...options.record, ...(simulate ? { simulate } : undefined) }
@@ -198,11 +203,8 @@ export const join = Effect.fnUntraced(function* (
   limits: Budget.Options | undefined
 ) {
   const simulation = yield* Simulation.Simulation
-  const flow = simulation === undefined ? given : Flow.simulated(given)
-  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-  const host = yield* Effect.context<Flow.Host>()
-  const store = Context.get(host, Store.Store)
-  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const { flow, host, parameters, pricing, store } = yield* common(given, options, simulation !== undefined)
+  yield* apart(store, simulation !== undefined)
   const files = yield* check(flow, { ...options, outputs: false, errorsFile: false })
   const at = yield* Clock.currentTimeMillis
   const errors = yield* FailedRow.open(undefined, failed)

@@ -15,9 +15,11 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import * as SqlError from "effect/sql/SqlError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as ErrorCauses from "./ErrorCauses.ts"
 import * as Lease from "./Lease.ts"
 import * as ServerGroups from "./ServerGroups.ts"
 import * as ServerPatience from "./ServerPatience.ts"
+import * as ServerText from "./ServerText.ts"
 import type * as SqlStatement from "./Statement.ts"
 
 /** A row as the database returns it. Large integers may be text. */
@@ -71,23 +73,16 @@ const DRIVER_CONTENT: ReadonlySet<string> = new Set([
  * unreachable server.
  */
 export const isContent = (error: unknown): boolean => {
-  for (let at = error; typeof at === "object" && at !== null;) {
-    if ("errcode" in at && typeof at.errcode === "number" && SQLITE_CONTENT.has(at.errcode & 0xff)) return true
-    if ("code" in at && typeof at.code === "string") {
+  for (const cause of ErrorCauses.all(error)) {
+    if ("errcode" in cause && typeof cause.errcode === "number" && SQLITE_CONTENT.has(cause.errcode & 0xff)) return true
+    if ("code" in cause && typeof cause.code === "string") {
       // PostgreSQL: data exceptions, violated constraints, datatype mismatches.
-      if (DRIVER_CONTENT.has(at.code) || /^(?:22|23)[0-9A-Z]{3}$|^42804$/.test(at.code)) return true
+      if (DRIVER_CONTENT.has(cause.code) || /^(?:22|23)[0-9A-Z]{3}$|^42804$/.test(cause.code)) return true
     }
-    if ("_tag" in at && String(at._tag).endsWith("CodecError")) return true
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+    if ("_tag" in cause && String(cause._tag).endsWith("CodecError")) return true
   }
   return false
 }
-
-/** A server accepts neither NUL in text nor half of a surrogate pair. */
-const toServerText = (value: unknown): unknown =>
-  typeof value !== "string"
-    ? value
-    : (value.includes("\u0000") ? value.replaceAll("\u0000", "\ufffd") : value).toWellFormed()
 
 /**
  * A database on a PostgreSQL client. It waits for a server that is away, and for statements that were cut: what it
@@ -109,7 +104,11 @@ export const fromPg = Effect.fnUntraced(function* (
     return text
   }
   const sendSound: Service["query"] = (sql, params = []) => client.unsafe<DatabaseRow>(number(sql), params)
-  const send: Service["query"] = (sql, params = []) => sendSound(sql, params.map(toServerText))
+  const send: Service["query"] = (sql, params = []) =>
+    sendSound(
+      sql,
+      params.map((value) => (typeof value === "string" ? ServerText.make(value) : value))
+    )
   const patience = ServerPatience.make(name, options)
   const repeatable: Service["query"] = (sql, params) => patience.wait(send(sql, params))
   const once: Service["query"] = (sql, params) => patience.once(send(sql, params))

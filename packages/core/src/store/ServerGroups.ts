@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as SqlError from "effect/sql/SqlError"
 import type * as Lease from "./Lease.ts"
 import * as ServerPatience from "./ServerPatience.ts"
+import * as ServerText from "./ServerText.ts"
 import type * as Statement from "./Statement.ts"
 
 /** What a group writes. */
@@ -64,9 +65,7 @@ const valueOf = (value: unknown): string => {
   switch (typeof value) {
     case "string": {
       const text = JSON.stringify(value)
-      return text.includes("\\u") && UNSOUND.test(text)
-        ? JSON.stringify(value.replaceAll("\u0000", "\ufffd").toWellFormed())
-        : text
+      return text.includes("\\u") && UNSOUND.test(text) ? JSON.stringify(ServerText.make(value)) : text
     }
     case "bigint":
       return String(value)

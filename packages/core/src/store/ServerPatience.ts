@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as SqlError from "effect/sql/SqlError"
+import * as ErrorCauses from "./ErrorCauses.ts"
 
 export interface Options {
   /** How long the server is waited for. Default: 10 minutes. */
@@ -46,10 +47,9 @@ const CONFLICTS: ReadonlySet<string> = new Set(["40001", "40P01"])
 const TOO_LATE = "no answer in time"
 
 const codesOf = function* (error: unknown): Generator<string> {
-  for (let at = error; typeof at === "object" && at !== null;) {
-    if ("_tag" in at && at._tag === "ConnectionError") yield "ECONNRESET"
-    if ("code" in at && typeof at.code === "string") yield at.code
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+  for (const cause of ErrorCauses.all(error)) {
+    if ("_tag" in cause && cause._tag === "ConnectionError") yield "ECONNRESET"
+    if ("code" in cause && typeof cause.code === "string") yield cause.code
   }
 }
 
@@ -66,15 +66,6 @@ const PAUSE = { first: 50, most: 1_000 }
 
 const spoken = (milliseconds: number): string =>
   Duration.format(Duration.millis(Math.round(milliseconds / 1_000) * 1_000))
-
-const messageOf = (error: SqlError.SqlError): string => {
-  let message = error.reason.message
-  for (let at: unknown = error.reason; typeof at === "object" && at !== null;) {
-    if ("message" in at && typeof at.message === "string" && at.message !== "") message = at.message
-    at = "cause" in at ? at.cause : undefined
-  }
-  return message
-}
 
 export const make = (name: string, options: Options = {}): ServerPatience => {
   const patience = Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "10 minutes"))
@@ -118,7 +109,9 @@ export const make = (name: string, options: Options = {}): ServerPatience => {
       if (left <= 0) return Effect.fail(error)
       const said =
         isFirst && patience > PAUSE.most
-          ? Effect.logWarning(`${name} is away (${messageOf(error)}): waiting up to ${spoken(patience)} for it`)
+          ? Effect.logWarning(
+              `${name} is away (${ErrorCauses.messageOf(error)}): waiting up to ${spoken(patience)} for it`
+            )
           : Effect.void
       return Effect.andThen(Effect.andThen(said, Effect.sleep(Math.min(pause, left))), waitFrom(statement, pause * 2))
     })

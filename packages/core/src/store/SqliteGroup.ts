@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Database from "./Database.ts"
-import type * as WriterItem from "./WriterItem.ts"
+import * as WriterItem from "./WriterItem.ts"
 
 /** Rows per statement: few sizes, so each statement is prepared once. */
 const SIZES = [64, 16, 4, 1]
@@ -31,19 +31,7 @@ export const write = (
   database: Database.Service,
   items: ReadonlyArray<WriterItem.Item>
 ): Effect.Effect<void, SqlError.SqlError> => {
-  const byTable = new Map<WriterItem.WriterTable, Array<ReadonlyArray<unknown>>>()
-  const after: Array<Database.Statement> = []
-  const removals: Array<WriterItem.Removal> = []
-  for (const item of items) {
-    if (item.removes !== undefined) removals.push(item.removes)
-    if (item.table === undefined) {
-      if (item.statement !== undefined) after.push(item.statement)
-      continue
-    }
-    const rows = byTable.get(item.table)
-    if (rows === undefined) byTable.set(item.table, [item.row])
-    else rows.push(item.row)
-  }
+  const { removals, rows: byTable, statements: after } = WriterItem.sort(items)
   const statements: Array<Database.Statement> = []
   const owners: Array<{ readonly table: WriterItem.WriterTable; readonly count: number; readonly statement: number }> =
     []

@@ -50,6 +50,7 @@ import * as RunRepo from "../run/RunRepo.ts"
 import * as PackRepo from "../pack/PackRepo.ts"
 import * as ReuseRepo from "../semantic/ReuseRepo.ts"
 import * as Database from "./Database.ts"
+import * as ErrorCauses from "./ErrorCauses.ts"
 import * as KeyedLog from "./KeyedLog.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
@@ -205,15 +206,8 @@ const toStoreError = (file: string, error: SqlError.SqlError | Migrator.Migratio
 export const unusable = (name: string, cause: unknown): StoreError =>
   new StoreError({ kind: "unavailable", file: name, message: `${name} cannot be used: ${messageOf(cause)}` })
 
-/** The driver's own message is in the innermost cause. */
-export const messageOf = (error: unknown): string => {
-  let message = ""
-  for (let at = error; typeof at === "object" && at !== null;) {
-    if ("message" in at && typeof at.message === "string" && at.message !== "") message = at.message
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
-  }
-  return message
-}
+/** The driver's own message, of the innermost cause. */
+export const { messageOf } = ErrorCauses
 
 /** Makes a store on a database whose tables are up to date. */
 export const make = Effect.fnUntraced(function* (

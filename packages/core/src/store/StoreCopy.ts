@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import * as KeyedLog from "./KeyedLog.ts"
+import * as Store from "./Store.ts"
 import * as Tables from "./Tables.ts"
 
 /** Rows in a statement, and values: a server takes 65,535. */
@@ -33,8 +34,9 @@ export const copy = Effect.fnUntraced(function* (from: Database.Service, to: Dat
     const rows = yield* copyTable(from, to, table)
     copied.push({ table, rows })
     if (rows !== (yield* Database.count(from, table)) || rows !== (yield* Database.count(to, table)))
-      return yield* Effect.die(
-        new Error(`${table}: the copy has other rows than the store: copy it again, when no run is active`)
+      return yield* Store.unusable(
+        to.name,
+        new Error(`${table} has other rows than the store that is copied: copy it again, when no run is active`)
       )
   }
   yield* to.dialect === "pg" ? continueNumbers(to) : KeyedLog.index(to, ["cache", "results"])

@@ -5,6 +5,7 @@
  */
 import { statfsSync } from "node:fs"
 import { dirname } from "node:path"
+import * as ErrorCauses from "./ErrorCauses.ts"
 
 /**
  * - `locked`: another process holds it
@@ -39,10 +40,9 @@ const byCode: ReadonlyMap<string, StoreTrouble> = new Map([
 
 /** The codes of an error and its causes, from the outside in. */
 const codesOf = function* (error: unknown): Generator<number | string> {
-  for (let at = error; typeof at === "object" && at !== null;) {
-    if ("errcode" in at && typeof at.errcode === "number") yield at.errcode & 0xff
-    if ("code" in at && typeof at.code === "string") yield at.code
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+  for (const cause of ErrorCauses.all(error)) {
+    if ("errcode" in cause && typeof cause.errcode === "number") yield cause.errcode & 0xff
+    if ("code" in cause && typeof cause.code === "string") yield cause.code
   }
 }
 

@@ -15,6 +15,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import type * as ServerGroups from "./ServerGroups.ts"
 import * as SqliteGroup from "./SqliteGroup.ts"
+import * as WriterItem from "./WriterItem.ts"
 import type { Item, Removal, WriterTable } from "./WriterItem.ts"
 
 export type { Removal, WriterTable } from "./WriterItem.ts"
@@ -184,19 +185,7 @@ const write = (
 
 /** Writes items on a server with one statement. */
 const onServer = (groups: ServerGroups.ServerGroups, lane: number, items: ReadonlyArray<Item>) => {
-  const byTable = new Map<WriterTable, Array<ReadonlyArray<unknown>>>()
-  const removals: Array<Removal> = []
-  const after: Array<Database.Statement> = []
-  for (const item of items) {
-    if (item.removes !== undefined) removals.push(item.removes)
-    if (item.table === undefined) {
-      if (item.statement !== undefined) after.push(item.statement)
-      continue
-    }
-    const rows = byTable.get(item.table)
-    if (rows === undefined) byTable.set(item.table, [item.row])
-    else rows.push(item.row)
-  }
+  const { removals, rows: byTable, statements: after } = WriterItem.sort(items)
   const written = groups.write(lane, {
     inserts: Array.from(byTable, ([{ columns, name }, rows]) => ({ table: name, columns, rows })),
     deletes: Array.from(Map.groupBy(removals, ({ table }) => table).values(), (all) => ({

@@ -28,3 +28,28 @@ export type Item =
   | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
   | { readonly table: undefined; readonly removes: Removal; readonly statement: undefined }
   | { readonly table: undefined; readonly removes: undefined; readonly statement: Statement.Statement }
+
+/** Items by what is done with them. */
+export interface Sorted {
+  readonly rows: ReadonlyMap<WriterTable, ReadonlyArray<ReadonlyArray<unknown>>>
+  readonly removals: ReadonlyArray<Removal>
+  readonly statements: ReadonlyArray<Statement.Statement>
+}
+
+/** Sorts the items of a group: rows by table, deletions, and the statements that run after both. */
+export const sort = (items: ReadonlyArray<Item>): Sorted => {
+  const rows = new Map<WriterTable, Array<ReadonlyArray<unknown>>>()
+  const removals: Array<Removal> = []
+  const statements: Array<Statement.Statement> = []
+  for (const item of items) {
+    if (item.removes !== undefined) removals.push(item.removes)
+    if (item.table === undefined) {
+      if (item.statement !== undefined) statements.push(item.statement)
+      continue
+    }
+    const own = rows.get(item.table)
+    if (own === undefined) rows.set(item.table, [item.row])
+    else own.push(item.row)
+  }
+  return { rows, removals, statements }
+}

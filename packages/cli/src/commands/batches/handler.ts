@@ -9,7 +9,6 @@ import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as Host from "../../process/Host.ts"
 import * as LoadFlow from "../../process/LoadFlow.ts"
@@ -32,9 +31,6 @@ const states: { readonly [S in BatchRepo.BatchState]: string } = {
   gone: "not found"
 }
 
-const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
-  OpenStore.readable(OpenStore.use(StoreFlag.resolve({ ...input, simulate: false }), f))
-
 const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.StoredBatch) => ({
   ...batch,
   cost: Money.toUsd(cost),
@@ -43,7 +39,7 @@ const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.StoredBat
 })
 
 export const list = (input: Shared & { readonly limit: number; readonly json: boolean }) =>
-  withStore(input, (store) =>
+  OpenStore.withStore(input, (store) =>
     Effect.flatMap(store.batches.list(input.limit), (batches) =>
       batches.length === 0 && !input.json
         ? Console.log("no batches yet: pipe run <flow> --batch sends some")
@@ -115,7 +111,7 @@ const describe = (batch: BatchRepo.StoredBatch): string => {
 }
 
 export const show = (input: Shared & { readonly batch: string; readonly json: boolean }) =>
-  withStore(input, (store) =>
+  OpenStore.withStore(input, (store) =>
     Effect.flatMap(find(store, input.batch), (batch) =>
       Console.log(input.json ? JSON.stringify(toJson(batch)) : describe(batch))
     )
@@ -124,7 +120,7 @@ export const show = (input: Shared & { readonly batch: string; readonly json: bo
 /** Handles the batches of a run through the provider of its flow. */
 const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.Batches) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
-    const run = yield* withStore(input, (store) => store.runs.find(runName))
+    const run = yield* OpenStore.withStore(input, (store) => store.runs.find(runName))
     const { file } = run.options
     if (file === undefined)
       return yield* ExitCode.refuse(`run ${runName} was started by a program: manage its batches there (Batches.open)`)
@@ -152,9 +148,9 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
   Effect.gen(function* () {
     const name = Option.getOrUndefined(input.batch)
     const chosen = yield* name === undefined
-      ? withStore(input, (store) => store.batches.open(undefined))
+      ? OpenStore.withStore(input, (store) => store.batches.open(undefined))
       : Effect.map(
-          withStore(input, (store) => find(store, name)),
+          OpenStore.withStore(input, (store) => find(store, name)),
           (batch) => [batch]
         )
     if (chosen.length === 0) return yield* Console.log("no batch is in progress")
@@ -164,7 +160,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
         yield* Console.log(`${batches.length} belong to no run and are left to the program that sent them`)
         continue
       }
-      const run = yield* withStore(input, (store) => store.runs.find(runName))
+      const run = yield* OpenStore.withStore(input, (store) => store.runs.find(runName))
       if (run.status === "running") {
         yield* Console.log(
           `${batches.map(({ name }) => name).join(", ")}: run ${runName} is active and collects them itself`
@@ -202,7 +198,7 @@ const sayCollected = ({ batch: now, status }: Batches.Collected) =>
 
 export const cancel = (input: Shared & { readonly batch: string }) =>
   Effect.gen(function* () {
-    const batch = yield* withStore(input, (store) => find(store, input.batch))
+    const batch = yield* OpenStore.withStore(input, (store) => find(store, input.batch))
     if (batch.state !== "sent" && batch.state !== "ready")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     yield* throughFlow(input, yield* runOf(batch), (batches) => batches.cancel(batch))
@@ -211,7 +207,7 @@ export const cancel = (input: Shared & { readonly batch: string }) =>
 
 export const forget = (input: Shared & { readonly batch: string; readonly yes: boolean }) =>
   Effect.gen(function* () {
-    const batch = yield* withStore(input, (store) => find(store, input.batch))
+    const batch = yield* OpenStore.withStore(input, (store) => find(store, input.batch))
     if (batch.state === "collected" || batch.state === "rejected")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     if (!input.yes) {
@@ -224,7 +220,7 @@ export const forget = (input: Shared & { readonly batch: string; readonly yes: b
       )
       if (!yes) return
     }
-    yield* withStore(input, (store) => Batches.forget(store, batch))
+    yield* OpenStore.withStore(input, (store) => Batches.forget(store, batch))
     yield* Console.log(
       `${batch.name} is given up${batch.runName === undefined ? "" : `; its requests are sent again by: pipe resume ${batch.runName}`}`
     )

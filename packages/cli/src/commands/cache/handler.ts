@@ -28,11 +28,8 @@ interface Shared {
   readonly store: Option.Option<string>
 }
 
-const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
-  OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
-
 export const stats = (input: Shared & { readonly json: boolean }) =>
-  withStore(input, (store) =>
+  OpenStore.withStore(input, (store) =>
     Effect.flatMap(store.cache.stats, (found) =>
       Console.log(
         input.json
@@ -65,7 +62,7 @@ export const clear = (input: Shared & { readonly yes: boolean }) =>
       )
       if (!yes) return
     }
-    yield* withStore(input, (store) =>
+    yield* OpenStore.withStore(input, (store) =>
       Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; run history and ledger are kept`))
     )
   })
@@ -76,7 +73,7 @@ export const prune = (
   Effect.gen(function* () {
     const age = yield* Time.parse("--older-than", input.olderThan)
     const now = yield* Clock.currentTimeMillis
-    yield* withStore(input, (store) =>
+    yield* OpenStore.withStore(input, (store) =>
       Effect.flatMap(
         store.cache.prune({
           before: age === undefined ? undefined : now - Duration.toMillis(age),
@@ -88,7 +85,7 @@ export const prune = (
   })
 
 export const exportAll = (input: Shared & { readonly file: Option.Option<string> }) =>
-  withStore(input, (store) =>
+  OpenStore.withStore(input, (store) =>
     Effect.gen(function* () {
       let entries = 0
       const lines = Stream.map(store.cache.exportAll, (entry) => {
@@ -138,7 +135,7 @@ export const importAll = (input: Shared & { readonly file: string }) =>
             onError: unreadable
           })
     const sums = { added: 0, known: 0 }
-    yield* withStore(input, (store) => {
+    yield* OpenStore.withStore(input, (store) => {
       const written = Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== "")
       return Effect.andThen(
         Stream.runForEach(written, (line) => importLine(store, input.file, line, sums)),

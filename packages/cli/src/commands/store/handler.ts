@@ -2,7 +2,6 @@
 import { bytes, count } from "@pipe/core/internal/Format"
 import * as StoreCopy from "@pipe/core/internal/StoreCopy"
 import * as Upkeep from "@pipe/core/internal/Upkeep"
-import type * as Store from "@pipe/core/Store"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Clock from "effect/Clock"
 import * as Prompt from "effect/cli/Prompt"
@@ -23,11 +22,8 @@ interface Shared {
   readonly store: Option.Option<string>
 }
 
-const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
-  OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
-
 export const stats = (input: Shared & { readonly json: boolean }) =>
-  withStore(input, (store) =>
+  OpenStore.withStore(input, (store) =>
     Effect.flatMap(Upkeep.sizes(store.database), (sizes) => {
       if (input.json) return Console.log(JSON.stringify({ name: store.name, ...sizes }))
       const { bytes: whole, processes, tables, version } = sizes
@@ -51,11 +47,12 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
 
 export const check = (input: Shared) =>
   Effect.gen(function* () {
-    const location = StoreFlag.resolve(input)
-    const found = yield* withStore(input, (store) => Upkeep.check(store.database))
+    const { found, name } = yield* OpenStore.withStore(input, ({ database, name }) =>
+      Effect.map(Upkeep.check(database), (found) => ({ found, name }))
+    )
     for (const text of found) yield* Output.error(text)
     if (found.length > 0) return yield* ExitCode.end(ExitCode.failed)
-    yield* Console.log(`${OpenStore.nameOf(location)}: nothing is wrong`)
+    yield* Console.log(`${name}: nothing is wrong`)
   })
 
 export const migrate = (input: Shared) =>
@@ -63,7 +60,7 @@ export const migrate = (input: Shared) =>
     const location = StoreFlag.resolve(input)
     if (!OpenStore.exists(location)) return yield* ExitCode.refuse(`${location}: there is no store yet`)
     yield* Effect.mapError(NodeHost.migrate(location), (error) => ExitCode.refuse(error.message))
-    yield* Console.log(`${OpenStore.nameOf(location)} has the tables of this version`)
+    yield* Console.log("the tables are those of this version")
   }).pipe(Effect.provide(Log.plain))
 
 export const prune = (input: Shared & { readonly olderThan: string; readonly yes: boolean }) =>
@@ -76,7 +73,7 @@ export const prune = (input: Shared & { readonly olderThan: string; readonly yes
       if (!(yield* Prompt.run(Prompt.Confirm({ message, initial: false })))) return
     }
     const before = (yield* Clock.currentTimeMillis) - Duration.toMillis(age!)
-    const { runs } = yield* withStore(input, (store) => Upkeep.prune(store.database, before))
+    const { runs } = yield* OpenStore.withStore(input, (store) => Upkeep.prune(store.database, before))
     yield* Console.log(`${count(runs)} ${runs === 1 ? "run was" : "runs were"} deleted; answers and results are kept`)
   })
 
@@ -85,7 +82,7 @@ export const copy = ({ from, to }: { readonly from: string; readonly to: string 
     if (!OpenStore.exists(from)) return yield* ExitCode.refuse(`${from}: there is no such store`)
     if (!NodeHost.isPostgres(to) && existsSync(to))
       return yield* ExitCode.refuse(`${to}: exists already: copy to a new file`)
-    const copied = yield* OpenStore.readable(
+    const { copied, name } = yield* OpenStore.readable(
       OpenStore.use(from, (source) =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -96,7 +93,7 @@ export const copy = ({ from, to }: { readonly from: string; readonly to: string 
             const database = yield* NodeHost.newDatabase(to)
             if (!(yield* StoreCopy.isEmpty(database)))
               return yield* ExitCode.refuse(`${database.name} is not empty: copy to a new database`)
-            return yield* StoreCopy.copy(source.database, database)
+            return { name: database.name, copied: yield* StoreCopy.copy(source.database, database) }
           })
         )
       )
@@ -107,7 +104,7 @@ export const copy = ({ from, to }: { readonly from: string; readonly to: string 
         ...copied
           .filter(({ rows }) => rows > 0)
           .map(({ rows, table }) => `  ${table.padEnd(14)} ${count(rows).padStart(12)}`),
-        `${count(rows)} rows were copied to ${OpenStore.nameOf(to)}`
+        `${count(rows)} rows were copied to ${name}`
       ].join("\n")
     )
   })

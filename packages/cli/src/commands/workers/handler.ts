@@ -6,7 +6,6 @@ import * as WorkQueue from "@pipe/core/internal/WorkQueue"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 
@@ -65,32 +64,28 @@ export const list = (input: {
   readonly prometheus: boolean
   readonly store: Option.Option<string>
 }) =>
-  OpenStore.readable(
-    OpenStore.use(StoreFlag.resolve(input), (store) =>
-      Effect.gen(function* () {
-        const { database } = store
-        const { server } = database
-        if (server === undefined)
-          return yield* ExitCode.refuse(
-            `${store.name} is of this machine and has no workers: name a store on PostgreSQL`
-          )
-        const runs = new Map((yield* store.runs.list(1_000)).map((run) => [run.id, run.name]))
-        const workers = (yield* WorkerList.make(database, server).all).map(({ lease: _, state, ...worker }): Shown => {
-          const is = Option.getOrUndefined(WorkCode.decodeState(state))
-          return {
-            ...worker,
-            rows: is?.rows ?? 0,
-            run: is?.run === undefined ? undefined : runs.get(is.run),
-            refused: is?.refused?.why
-          }
-        })
-        if (input.prometheus)
-          return yield* Console.log(prometheusOf(workers, yield* WorkQueue.make(database, server).depths))
-        if (workers.length > 0)
-          return yield* Console.log(
-            workers.map((worker) => (input.json ? JSON.stringify(worker) : textOf(worker))).join("\n")
-          )
-        if (!input.json) yield* Console.log("no worker: start one with pipe worker <flow>")
+  OpenStore.withStore(input, (store) =>
+    Effect.gen(function* () {
+      const { database } = store
+      const { server } = database
+      if (server === undefined)
+        return yield* ExitCode.refuse(`${store.name} is of this machine and has no workers: name a store on PostgreSQL`)
+      const runs = new Map((yield* store.runs.list(1_000)).map((run) => [run.id, run.name]))
+      const workers = (yield* WorkerList.make(database, server).all).map(({ lease: _, state, ...worker }): Shown => {
+        const is = Option.getOrUndefined(WorkCode.decodeState(state))
+        return {
+          ...worker,
+          rows: is?.rows ?? 0,
+          run: is?.run === undefined ? undefined : runs.get(is.run),
+          refused: is?.refused?.why
+        }
       })
-    )
+      if (input.prometheus)
+        return yield* Console.log(prometheusOf(workers, yield* WorkQueue.make(database, server).depths))
+      if (workers.length > 0)
+        return yield* Console.log(
+          workers.map((worker) => (input.json ? JSON.stringify(worker) : textOf(worker))).join("\n")
+        )
+      if (!input.json) yield* Console.log("no worker: start one with pipe worker <flow>")
+    })
   )
