@@ -9,14 +9,27 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Servers from "../../../test/Servers.ts"
 import { open } from "./StoreContract.ts"
+import * as Wire from "./Wire.ts"
 
 const billed = (simulator: Simulator.Simulator): bigint =>
   simulator.bill().reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
 
 const ask = (prompt: string) => Effect.map(LanguageModel.generateText({ prompt }), ({ text }) => text)
 
-const provider = (simulator: Simulator.Simulator) =>
-  OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+const provider = (simulator: Pick<Simulator.Simulator, "openAiUrl">, apiKey = "none") =>
+  OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey })
+
+/** An answer of a server that is not the simulator. */
+const completion: Wire.Reply = {
+  body: {
+    id: "r",
+    object: "chat.completion",
+    created: 0,
+    model: "gpt-4o-mini",
+    choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "ok" } }],
+    usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
+  }
+}
 
 /** Every kind of node: steps that depend on each other, a filter, an expansion, groups with calls, a join, failing rows. */
 const everyKind = (simulator: Simulator.Simulator, out: { labels: Array<string>; words: Array<string> }) => {
@@ -52,9 +65,9 @@ const everyKind = (simulator: Simulator.Simulator, out: { labels: Array<string>;
 }
 
 const simple = (
-  simulator: Simulator.Simulator,
+  simulator: Pick<Simulator.Simulator, "openAiUrl">,
   out: Array<string>,
-  options: { readonly rows: number; readonly rate?: number; readonly prompt?: string }
+  options: { readonly rows: number; readonly rate?: number; readonly prompt?: string; readonly apiKey?: string }
 ) => {
   const row = Source.fromIterable(
     "rows",
@@ -63,7 +76,7 @@ const simple = (
   const text = Flow.step("text", { row }, ({ row }) => ask(`${options.prompt ?? "say"} ${row}`))
   const stack =
     options.rate === undefined
-      ? Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), provider(simulator))
+      ? Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), provider(simulator, options.apiKey))
       : Stack.make(
           Ledger.layer,
           Cache.layer(),
@@ -160,14 +173,73 @@ describe.skipIf(!Servers.hasPostgres)("a run with workers", () => {
       Effect.gen(function* () {
         const url = yield* Servers.postgres
         const simulator = yield* Simulator.start({ latency: "1 millis" })
-        // A bucket of 120, which fills by two a second.
-        const flow = () => simple(simulator, [], { rows: 126, rate: 120 })
+        // Twelve at once, then about ten a second.
+        const flow = () => simple(simulator, [], { rows: 40, rate: 600 })
         yield* workers(flow, url, 3)
         const started = Date.now()
         yield* Runner.run(flow(), { workers: true, errorsFile: false }).pipe(Effect.provide(host(url)))
-        assert.strictEqual(simulator.requests(), 126)
-        // The last six wait for three seconds at least; three buckets would not have been empty.
+        assert.strictEqual(simulator.requests(), 40)
+        // The last 28 wait for 2.9 s; with a bucket of its own each process would be done in 0.2 s.
         assert.isAbove(Date.now() - started, 2_500)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "pauses all processes when the provider refuses a call of one",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const at: Array<number> = []
+        const server = yield* Wire.serve((_, index) => {
+          at.push(Date.now())
+          return index === 0
+            ? { status: 429, headers: { "retry-after": "4" }, body: { error: { message: "slow down" } } }
+            : completion
+        })
+        const flow = () => simple({ openAiUrl: `${server.url}/v1` }, [], { rows: 4, rate: 60 })
+        yield* workers(flow, url, 2)
+        const summary = yield* Runner.run(flow(), { workers: true, errorsFile: false }).pipe(Effect.provide(host(url)))
+        assert.strictEqual(summary.rows.failed, 0)
+        // At 60 a minute another process would send its call after a second.
+        const [first, second] = at
+        assert.isAtLeast(second! - first!, 3_900)
+        assert.lengthOf(at, 5)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "continues without a worker whose key is refused, and says so",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const server: Wire.Served = yield* Wire.serve((_, index) =>
+          server.seen[index]!.headers.authorization === "Bearer revoked"
+            ? { status: 401, body: { error: { message: "Incorrect API key provided", code: "invalid_api_key" } } }
+            : completion
+        )
+        const of = (apiKey: string, out: Array<string> = []) =>
+          simple({ openAiUrl: `${server.url}/v1` }, out, { rows: 40, apiKey })
+        const warnings: Array<string> = []
+        const logger = Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))
+        const notices: Array<string> = []
+        yield* workers(() => of("revoked"), url, 1, {
+          onNotice: (text) => Effect.sync(() => void notices.push(text))
+        })
+        const refused = /worker .* gets no rows of this run: step text: .*Incorrect API key provided/
+        const out: Array<string> = []
+        const run = yield* Effect.forkScoped(
+          Runner.run(of("valid", out), { workers: true, errorsFile: false }).pipe(
+            Effect.provide(host(url)),
+            Effect.provide(Logger.layer([logger]))
+          )
+        )
+        yield* Effect.repeat(Effect.sleep(20), { until: () => refused.test(warnings.join("\n")) })
+        yield* workers(() => of("valid"), url, 1)
+        const summary = yield* Fiber.join(run)
+        assert.deepStrictEqual([summary.status, summary.rows.failed, out.length], ["done", 0, 40])
+        assert.isTrue(notices.some((text) => text.includes("Incorrect API key provided")))
       }).pipe(Effect.scoped),
     60_000
   )
@@ -191,9 +263,11 @@ describe.skipIf(!Servers.hasPostgres)("a run with workers", () => {
         }).pipe(Effect.provide(host(url)), Effect.provide(Logger.layer([logger])))
         assert.strictEqual(summary.status, "done")
         assert.lengthOf(out, 10)
-        assert.match(notices.join("\n"), /run \S+: step text captures other values \(/)
+        assert.match(notices.join("\n"), /run \S+: other code: step text captures other values \(/)
         assert.isTrue(
-          warnings.some((text) => /^worker .* has other code: step text captures other values/.test(text)),
+          warnings.some((text) =>
+            /^worker .* gets no rows of this run: other code: step text captures other values/.test(text)
+          ),
           warnings.join("\n")
         )
         assert.include(warnings.join("\n"), "no worker is there: the rows are computed by this process until one joins")

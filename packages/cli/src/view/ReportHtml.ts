@@ -99,6 +99,7 @@ ${
 ${saved > Money.zero ? section("Spent and saved", savingsOf(summary!)) : ""}
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
 ${report.spent.length === 0 ? "" : section("Ledger", ledgerOf(report))}
+${workersOf(report)}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
 ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>
@@ -134,6 +135,23 @@ const savingsOf = ({ cost, savings }: NonNullable<Report.Report["summary"]>): st
         color: Svg.color(Svg.page, 2)
       }))
   ])
+
+/** The rows that each worker has computed. */
+const workersOf = ({ summary }: Report.Report): string =>
+  summary?.workers === undefined
+    ? ""
+    : section(
+        "Workers",
+        Bars.toSvg(
+          "rows computed by each worker",
+          summary.workers.map(({ rows, worker }) => ({
+            name: worker,
+            value: rows,
+            label: Format.of(rows, "row"),
+            color: Svg.color(Svg.page, 3)
+          }))
+        )
+      )
 
 /** How the run ended, matching its exit code. */
 const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {

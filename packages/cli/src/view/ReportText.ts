@@ -44,7 +44,9 @@ export const render = (summary: Summary): string => {
     ...totals(summary),
     "",
     ...saved(summary),
-    ...[...reuse(summary), ...routes(summary), ...packs(summary), ...doubts(summary)].flatMap((line) => ["", line]),
+    ...[...reuse(summary), ...routes(summary), ...packs(summary), ...workers(summary), ...doubts(summary)].flatMap(
+      (line) => ["", line]
+    ),
     ...(waited > 0 ? [`  calls waited ${Format.duration(waited)} in total for limits and retries`] : [])
   ].join("\n")
 }
@@ -190,6 +192,20 @@ const packs = ({ packs = [] }: Summary): ReadonlyArray<string> =>
         : `${count(agreed)} of ${count(compared)} compared answers agree with single ones`
     return `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} sent again; ${agreement}`
   })
+
+/** What each worker has computed. */
+const workers = ({ workers = [] }: Summary): ReadonlyArray<string> =>
+  workers.length === 0
+    ? []
+    : [
+        Table.lines(
+          {
+            header: ["worker", "rows", "chunks"],
+            rows: workers.map(({ chunks, rows, worker }) => [worker, count(rows), count(chunks)])
+          },
+          { indent: INDENT, ruled: true }
+        ).join("\n")
+      ]
 
 /** Which figures are uncertain. */
 const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyArray<string> => [

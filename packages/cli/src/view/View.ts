@@ -77,9 +77,9 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
         if (event._tag === "Warning") err(`warning: ${event.message}\n`)
         return
       }
+      const line = lineOf(event, mode)
+      if (line !== undefined) return note(line)
       switch (event._tag) {
-        case "Warning":
-          return note(`warning: ${event.message}`)
         case "Progress": {
           if (mode === "live") {
             last = event
@@ -118,6 +118,14 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
       }
     }
   }
+}
+
+/** The line of an event that has one. */
+const lineOf = (event: RunEvent.RunEvent, mode: Mode): string | undefined => {
+  if (event._tag === "Warning") return `warning: ${event.message}`
+  if (mode === "quiet") return undefined
+  if (event._tag === "WorkerJoined") return `worker ${event.worker} has joined`
+  return event._tag === "WorkerLeft" ? `worker ${event.worker} has left: others get its rows` : undefined
 }
 
 const BAR = 24
@@ -190,6 +198,7 @@ const money = (progress: Progress): string => {
     ...(progress.left === undefined ? [] : [`${Money.format(progress.left)} left of the budget`]),
     `${Money.format(progress.saved)} saved`,
     `${hits} cache hits`,
+    ...(progress.workers === undefined ? [] : [Format.of(progress.workers, "worker")]),
     ...waiting(progress),
     ...(left === undefined ? [] : left < 500 ? ["finishing"] : [`${seconds(left)} left`])
   ].join(" · ")

@@ -35,8 +35,15 @@ export const Shared = Context.Reference<SharedState>("@pipe/core/SharedState", {
   defaultValue: () => (_, make) => make
 })
 
+/** A rate limiter that other processes share. */
+export interface SharedLimiter {
+  readonly limiter: RateLimiter.RateLimiter
+  /** Grants nothing of these keys for a time, in milliseconds. */
+  readonly pause: (keys: ReadonlyArray<string>, milliseconds: number) => Effect.Effect<void>
+}
+
 /** Makes a rate limiter that other processes of the run share, by its place; `undefined` when the run has one process. */
-export const Limiters = Context.Reference<((place: string) => Effect.Effect<RateLimiter.RateLimiter>) | undefined>(
+export const Limiters = Context.Reference<((place: string) => Effect.Effect<SharedLimiter>) | undefined>(
   "@pipe/core/SharedState/Limiters",
   { defaultValue: () => undefined }
 )

@@ -55,6 +55,8 @@ export interface Budget {
   readonly left: () => Money.Money | undefined
   /** Takes from each limit what is neither spent nor reserved, to give it back to other processes. */
   readonly release: () => ReadonlyArray<BudgetAccount.Rest>
+  /** Whether no call is in flight, and none was admitted since the last call. */
+  readonly isIdle: () => boolean
   /** What is left of each limit that stops a run. */
   readonly rest: () => ReadonlyArray<BudgetAccount.Rest>
 }
@@ -96,6 +98,7 @@ export const make = (
     left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney),
     release: () =>
       accounts.flatMap((account) => (account.whole === undefined ? [] : [BudgetAccount.takeRest(account)])),
+    isIdle: () => BudgetGuard.isIdle(state),
     rest: () => accounts.flatMap((account) => (account.warns ? [] : [BudgetAccount.restOf(account)]))
   }
 }

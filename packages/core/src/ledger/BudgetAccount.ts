@@ -115,10 +115,10 @@ export const restOf = ({ money, name, spentMoney, spentTokens, tokens }: BudgetA
 export interface Grants {
   /** Grants more of an account: this much, a share of what is left, or the rest. */
   readonly take: (name: string, wanted: Attempt.Held) => Effect.Effect<Attempt.Held>
-  /** Gives back what this process does not spend. */
-  readonly giveBack: (rest: ReadonlyArray<Rest>) => Effect.Effect<void>
-  /** Whether other processes have calls in flight, which may leave something. */
-  readonly isSpending: Effect.Effect<boolean>
+  /** Gives back what this process releases, because it does not spend it now. */
+  readonly giveBack: (release: () => ReadonlyArray<Rest>) => Effect.Effect<void>
+  /** Whether other processes have something of these accounts, or calls in flight, and may leave some of it. */
+  readonly isSpending: (names: ReadonlyArray<string>) => Effect.Effect<boolean>
 }
 
 /** Takes the limits away: they are granted piece by piece. */

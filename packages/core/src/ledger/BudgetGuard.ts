@@ -32,6 +32,8 @@ export interface BudgetState {
   /** Where more is granted, when several processes share the budget. */
   readonly grants: BudgetAccount.Grants | undefined
   readonly asking: Semaphore.Semaphore
+  /** Calls that were admitted since the last call of `isIdle`. */
+  admitted: number
   /** Calls that wait until others release money. */
   waiting: Array<Deferred.Deferred<void>>
 }
@@ -47,6 +49,7 @@ export const makeState = (
   asking: Semaphore.makeUnsafe(1),
   learned: new Map(),
   scouted: new Map(),
+  admitted: 0,
   waiting: []
 })
 
@@ -55,6 +58,16 @@ export const wake = (state: BudgetState): void => {
   const all = state.waiting
   state.waiting = []
   for (const one of all) Deferred.doneUnsafe(one, Effect.void)
+}
+
+/** Whether no call is in flight, and none was admitted since the last call. */
+export const isIdle = (state: BudgetState): boolean => {
+  const { admitted } = state
+  state.admitted = 0
+  return (
+    admitted === 0
+    && state.accounts.every(({ reservedMoney, reservedTokens }) => reservedMoney === Money.zero && reservedTokens === 0)
+  )
 }
 
 /** Charges what a call of a step to a model has used. */
@@ -146,9 +159,10 @@ const granted = <R extends ModelRequest.ModelRequest>(
     )
     if (short.length === 0 || isWaiting || quiet >= QUIET) return yield* admit(state, claim)
     // What several processes have left together may be enough for one of them.
-    yield* grants.giveBack(short.map(BudgetAccount.takeRest))
+    yield* grants.giveBack(() => short.map(BudgetAccount.takeRest))
     yield* Effect.interruptible(Effect.sleep(PAUSE))
-    return yield* granted(state, claim, (yield* grants.isSpending) ? 0 : quiet + 1)
+    const isSpending = yield* grants.isSpending(short.map(({ name }) => name))
+    return yield* granted(state, claim, isSpending ? 0 : quiet + 1)
   })
 }
 
@@ -175,6 +189,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
   }
   const { hold, limited, request } = fitted
   if (isScout) scout.alone = true
+  state.admitted++
   BudgetAccount.hold(own, hold)
   const { known, price, step } = claim
   const end = settler(state, { step, model, price, hold, known, own, scout, isScout, call: { ...call, request } })

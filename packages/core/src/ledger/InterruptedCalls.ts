@@ -28,9 +28,16 @@ export interface OpenCall {
   readonly cost: Money.Money | undefined
 }
 
+/** A call of a run that several processes share, and of one of its attempts. */
+export interface CallOf {
+  readonly run: number
+  /** When it has ended, no more calls of it are noted. `undefined` for a run of one process. */
+  readonly attempt: number | undefined
+}
+
 export interface InterruptedCalls {
   /** Notes a call before it is sent; ends when the note is on disk. */
-  readonly begin: (run: number, id: number, call: OpenCall) => Effect.Effect<void, SqlError.SqlError>
+  readonly begin: (of: CallOf, id: number, call: OpenCall) => Effect.Effect<void, SqlError.SqlError>
   /** Removes the note, with the next group of writes. */
   readonly end: (run: number, id: number) => void
   /**
@@ -67,7 +74,7 @@ const settlement = (database: Database.Service, run: number, before: number): Re
 
 const begin =
   (database: Database.Service, writer: Writer.Writer): InterruptedCalls["begin"] =>
-  (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
+  ({ attempt, run }, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
     const { row, step } = caller
     writer.append(LedgerColumns.callTable, [
       run,
@@ -80,7 +87,8 @@ const begin =
       inputTokens,
       outputTokens,
       cost ?? null,
-      database.server?.lease.current() ?? null
+      database.server?.lease.current() ?? null,
+      attempt ?? null
     ])
     return writer.commit
   }

@@ -120,6 +120,10 @@ export const callTable: Writer.WriterTable = {
     "input_tokens",
     "output_tokens",
     "cost",
-    "lease"
-  ]
+    "lease",
+    "attempt"
+  ],
+  // The run of several processes has ended, or was resumed with what was left of its budget.
+  refused:
+    "r.attempt IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = r.run AND jobs.attempt = r.attempt)"
 }

@@ -39,6 +39,11 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
   /** What a run has spent, by requested model, as a budget counts it. */
   readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
+  /**
+   * What a run that several processes share has spent, and what its calls in flight may cost. No call of an attempt that had
+   * ended is noted after this.
+   */
+  readonly committed: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
   /** The cost of steps without a result for their rows: failures of a run after a given one. */
   readonly failedRows: (run: number, after: number) => Effect.Effect<Money.Money, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<LedgerSums.LedgerSum>, SqlError.SqlError>
@@ -133,24 +138,39 @@ const costs =
             )
         )
 
+/** What a run has spent, by step and requested model. */
+const SPENT = `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
+        sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
+          + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
+        FROM attempts WHERE run = ? GROUP BY 1, 2`
+
+const toSpent = (row: Database.DatabaseRow): Spent => ({
+  step: String(row["step"]),
+  model: String(row["model"]),
+  money: Database.totalBigInt(row["cost"]),
+  tokens: Database.total(row["tokens"])
+})
+
 const spent =
   (database: Database.Service): LedgerRepo["spent"] =>
   (run) =>
+    Effect.map(database.query(SPENT, [run]), (rows) => rows.map(toSpent))
+
+/** A note is in the table before the lock, or it is refused: it waits for the lock, and then sees that its attempt has ended. */
+const committed =
+  (database: Database.Service): LedgerRepo["committed"] =>
+  (run) =>
     Effect.map(
-      database.query(
-        `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
-        sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
-          + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
-        FROM attempts WHERE run = ? GROUP BY 1, 2`,
-        [run]
-      ),
-      (rows) =>
-        rows.map((row) => ({
-          step: String(row["step"]),
-          model: String(row["model"]),
-          money: Database.totalBigInt(row["cost"]),
-          tokens: Database.total(row["tokens"])
-        }))
+      database.transaction([
+        { sql: database.dialect === "pg" ? "LOCK TABLE calls IN SHARE MODE" : "SELECT 1", params: [] },
+        {
+          sql: `SELECT step, model, CAST(sum(cost) AS TEXT) AS cost, sum(input_tokens + output_tokens) AS tokens
+            FROM calls WHERE run = ? GROUP BY 1, 2`,
+          params: [run]
+        },
+        { sql: SPENT, params: [run] }
+      ]),
+      ([, open = [], ended = []]) => [...open, ...ended].map(toSpent)
     )
 
 const failedRows =
@@ -245,6 +265,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   append: append(writer),
   costs: costs(database),
   spent: spent(database),
+  committed: committed(database),
   failedRows: failedRows(database),
   sums: (run) => LedgerSums.ofRun(database, run),
   timeline: timeline(database),

@@ -2,9 +2,10 @@
  * Stays within the provider's rate limits: requests and tokens per minute, for each model, shared by all steps of a
  * flow.
  *
- * **Details** Each model has two token buckets of `effect/persistence/RateLimiter`. Before a call its tokens are taken
- * (counted input, expected output); the difference to its real usage is settled with the next call. Limits in the
- * provider's headers are learned and apply in addition to the options. When the provider refuses a call and names a
+ * **Details** Requests are paced: no minute has more than the limit, and about 2 % of it may be sent at once. Tokens have a
+ * bucket that holds those of a minute, as providers have: before a call its tokens are taken (counted input, expected
+ * output), and the difference to its real usage is settled with the next call. Limits in the provider's headers are
+ * learned and apply in addition to the options. When the provider refuses a call and names a
  * wait, every call to that model waits that long. When it reports that nothing is left, calls wait until the reset, but
  * at most a minute; then one call tries. A wait longer than `maxWait` fails the calls: the run stops and says when to
  * resume it.
@@ -42,6 +43,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
+import * as RatePace from "./RatePace.ts"
 
 /** The options of `RateLimit.layer`. */
 export interface Options {
@@ -67,6 +69,8 @@ interface Limits {
   tokens: number | undefined
   /** No call starts before this time (milliseconds since 1970). */
   pausedUntil: number
+  /** The pause that other processes know. */
+  sharedUntil: number
   /**
    * Tokens that ended calls used beyond what was taken for them (negative for less). They are settled with the next
    * call.
@@ -93,23 +97,31 @@ const lower = (own: number | undefined, reported: number | undefined): number | 
 export const layerShared = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
-  make(options, () => RateLimiter.RateLimiter)
+  make(options, () => Effect.map(RateLimiter.RateLimiter, alone))
 
 /** Limits the calls of this process. Runs at the same time, over one store, share the limits of an account. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   make(options, ({ layers }) =>
     Effect.flatMap(SharedState.Limiters, (limiters) =>
       limiters === undefined
-        ? SharedState.at(layers, "RateLimiter", inMemory)
+        ? Effect.map(SharedState.at(layers, "RateLimiter", inMemory), alone)
         : SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers)))
     )
   )
+
+/** Where limits are kept, and how other processes learn of a pause. */
+interface Limiter extends Pick<SharedState.SharedLimiter, "limiter"> {
+  readonly pause: SharedState.SharedLimiter["pause"] | undefined
+}
+
+/** A limiter whose pauses no other process knows. */
+const alone = (limiter: RateLimiter.RateLimiter): Limiter => ({ limiter, pause: undefined })
 
 const inMemory = RateLimiter.make.pipe(Effect.provide(RateLimiter.layerStoreMemory))
 
 const make = <R>(
   options: Options,
-  limiterOf: (next: ModelClient.Service) => Effect.Effect<RateLimiter.RateLimiter, never, R>
+  limiterOf: (next: ModelClient.Service) => Effect.Effect<Limiter, never, R>
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Exclude<R, Scope.Scope>> => {
   OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait", "by"])
   OptionNames.checkNumbers("RateLimit.layer", options, {
@@ -121,7 +133,7 @@ const make = <R>(
     (next) =>
       Effect.gen(function* () {
         yield* seed(options)
-        const limiter = yield* limiterOf(next)
+        const { limiter, pause } = yield* limiterOf(next)
         const models = yield* SharedState.at(
           next.layers,
           "RateLimit",
@@ -135,7 +147,7 @@ const make = <R>(
         const limitsOf = (model: string): Applied => {
           let known = models.get(model)
           if (known === undefined) {
-            known = { requests: undefined, tokens: undefined, pausedUntil: 0, owed: 0 }
+            known = { requests: undefined, tokens: undefined, pausedUntil: 0, sharedUntil: 0, owed: 0 }
             models.set(model, known)
           }
           return {
@@ -160,8 +172,9 @@ const make = <R>(
               of === undefined
                 ? watched(limits.known, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
                 : next.send(request)
+            const shared = pause === undefined ? sent : sharing(pause, model, limits, clock, sent)
             return Effect.flatMap(waitForTurn(limiter, { model, of }, limits, expected), () =>
-              limits.tokens === undefined ? sent : settle(limits.known, expected, sent)
+              limits.tokens === undefined ? shared : settle(limits.known, expected, shared)
             )
           })
         return send
@@ -188,17 +201,13 @@ const expectedTokens = (
   return Math.min(input + Math.ceil(expected), limit)
 }
 
-const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number) =>
-  Effect.orDie(
-    limiter.consume({
-      algorithm: "token-bucket",
-      onExceeded: "delay",
-      window: WINDOW,
-      key,
-      limit,
-      tokens
-    })
-  )
+const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number, window = WINDOW) =>
+  Effect.orDie(limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", window, key, limit, tokens }))
+
+const takeRequests = (limiter: RateLimiter.RateLimiter, key: string, limit: number, requests: number) => {
+  const { burst, perMinute } = RatePace.of(limit)
+  return take(limiter, `requests/${key}`, burst, requests, Duration.times(WINDOW, burst / perMinute))
+}
 
 /** Waits until both buckets have room and no pause is set. A call that ends before its turn gives back what it took. */
 const waitForTurn = (
@@ -213,7 +222,7 @@ const waitForTurn = (
     const [perRequests, perTokens] = [limits.requests, limits.tokens]
     let millis = 0
     if (perRequests !== undefined) {
-      millis = Duration.toMillis((yield* take(limiter, `requests/${key}`, perRequests, 1)).delay)
+      millis = Duration.toMillis((yield* takeRequests(limiter, key, perRequests, 1)).delay)
     }
     if (perTokens !== undefined) {
       // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
@@ -223,7 +232,7 @@ const waitForTurn = (
       millis = Math.max(millis, Duration.toMillis(delay))
     }
     const giveBack = Effect.gen(function* () {
-      if (perRequests !== undefined) yield* take(limiter, `requests/${key}`, perRequests, -1)
+      if (perRequests !== undefined) yield* takeRequests(limiter, key, perRequests, -1)
       if (perTokens !== undefined) yield* take(limiter, `tokens/${key}`, perTokens, -tokens)
     })
     yield* Effect.onExit(paused({ model, of }, limits, millis), (exit) =>
@@ -291,6 +300,27 @@ const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number)
   const wait = retryAfterMillis ?? (isRefused === true ? whole : Math.min(whole, MOST_UNTIL_ASKED))
   limits.pausedUntil = Math.max(limits.pausedUntil, now + wait)
 }
+
+/** Shares a pause that a call has met with other processes. */
+const sharing = <A, E, R>(
+  pause: SharedState.SharedLimiter["pause"],
+  model: string,
+  { known, place }: Applied,
+  clock: Clock.Clock,
+  call: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.ensuring(
+    call,
+    Effect.suspend(() => {
+      const { pausedUntil } = known
+      if (pausedUntil <= known.sharedUntil) return Effect.void
+      known.sharedUntil = pausedUntil
+      return pause(
+        [`requests/${model}${place}`, `tokens/${model}${place}`],
+        pausedUntil - clock.currentTimeMillisUnsafe()
+      )
+    })
+  )
 
 /** Records the refusals of a call. */
 const watched = <A, R>(limits: Limits, clock: Clock.Clock, call: Effect.Effect<A, AiError.AiError, R>) =>

@@ -35,6 +35,8 @@ export interface NodeCounts {
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
   /** Another process has computed values of a node: they are not reused when they are found. */
   readonly addMade: (node: string, count: number) => void
+  /** The number of values of a node that this attempt has computed, by all its processes. */
+  readonly setMade: (node: string, count: number) => void
   /** All rows are replayed: their counts start again. */
   readonly restart: () => void
   /** A source has ended. Returns what is wrong if it gave more rows before. */
@@ -100,6 +102,11 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       if (own !== undefined) own.failed++
     },
     progress: () => nodes.map(progressOf),
+    setMade: (name, count) => {
+      const own = nodes.find((node) => node.name === name)
+      const here = (own === undefined ? 0 : stats.get(own)!.made) + (above.get(name)?.made ?? 0)
+      madeBefore.set(name, Math.max(0, count - here))
+    },
     addMade: (node, count) => void madeBefore.set(node, (madeBefore.get(node) ?? 0) + count),
     restart: () => {
       for (const node of nodes) {

@@ -36,6 +36,8 @@ export interface RowHooks {
 export interface Stop {
   readonly kind: "failed" | "budget" | "interrupted" | "waiting"
   readonly message: string
+  /** Every call of this process fails, whatever the row: another process may have another key or network. */
+  readonly isOfProcess?: boolean
 }
 
 /** What is kept of rows between replays. */

@@ -392,7 +392,7 @@ const failed = (
   stats.failed++
   const stop = streak.note(cause, message, stats.done)
   if (stop !== undefined) {
-    run.stop({ kind: "failed", message: `step ${node.name}: ${stop}` })
+    run.stop({ kind: "failed", message: `step ${node.name}: ${stop}`, isOfProcess: true })
   } else if (onError === "fail") {
     run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
   }

@@ -85,6 +85,10 @@ export interface RowRepo {
   ) => Effect.Effect<ReadonlyArray<StoredStep>, SqlError.SqlError>
   readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
   readonly addProbe: (step: number, probe: Probe) => void
+  /** The id of the last result; 0 when there is none. */
+  readonly lastResult: Effect.Effect<number, SqlError.SqlError>
+  /** How many results a run has stored after a given one, by the name of the step. */
+  readonly madeSince: (run: number, last: number) => Effect.Effect<ReadonlyMap<string, number>, SqlError.SqlError>
   readonly fail: (run: number, failure: StoredFailure) => void
   /** The id of the last failure of a run; 0 when it has none. */
   readonly lastFailure: (run: number) => Effect.Effect<number, SqlError.SqlError>
@@ -119,6 +123,18 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
       table: "results",
       columns: ["key", "step", "run", "expires_at", "value"]
     }),
+    lastResult: Effect.map(database.query("SELECT max(id) AS last FROM results"), ([row]) =>
+      Number(row?.["last"] ?? 0)
+    ),
+    madeSince: (run, last) =>
+      Effect.map(
+        database.query(
+          `SELECT steps.name, count(*) AS made FROM results JOIN steps ON steps.id = results.step
+          WHERE results.run = ? AND results.id > ? GROUP BY steps.name`,
+          [run, last]
+        ),
+        (rows) => new Map(rows.map((row) => [String(row["name"]), Number(row["made"])]))
+      ),
     find: (key) => Effect.map(find(key), (row) => Database.toNumber(row?.["id"])),
     step: (flow, run, { key, name, parts }) =>
       Effect.flatMap(find(key), (known) =>

@@ -161,6 +161,29 @@ export const RowMissing = Schema.TaggedStruct("RowMissing", {
   reason: Schema.String
 })
 
+/** A worker computes rows of the run from now on. */
+export const WorkerJoined = Schema.TaggedStruct("WorkerJoined", {
+  run: Schema.String,
+  /** Its machine and process: `gpu-3 (process 4711)`. */
+  worker: Schema.String
+})
+
+/** A worker computes no more rows of the run: it has ended, or its lease has lapsed. Others get the rows that it had. */
+export const WorkerLeft = Schema.TaggedStruct("WorkerLeft", {
+  run: Schema.String,
+  worker: Schema.String
+})
+
+/** What a worker has computed. */
+export const WorkerShare = Schema.Struct({
+  worker: Schema.String,
+  chunks: Schema.Int,
+  /** Rows of sources, expansions, groups and joins. */
+  rows: Schema.Int
+})
+
+export interface WorkerShare extends Schema.Schema.Type<typeof WorkerShare> {}
+
 /** Totals so far, emitted several times a second. */
 export const Progress = Schema.TaggedStruct("Progress", {
   run: Schema.String,
@@ -190,7 +213,9 @@ export const Progress = Schema.TaggedStruct("Progress", {
       until: Schema.Finite
     })
   ),
-  batches: Schema.optionalKey(BatchProgress)
+  batches: Schema.optionalKey(BatchProgress),
+  /** The workers that are there. Absent for a run without workers. */
+  workers: Schema.optionalKey(Schema.Int)
 })
 
 /** Something the author should know. The run continues. */
@@ -348,7 +373,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   packs: Schema.optionalKey(Schema.Array(Packs)),
   routes: Schema.optionalKey(Schema.Array(Routes)),
   /** Batches that are still at the provider. Resuming the run collects them. */
-  batches: Schema.optionalKey(BatchProgress)
+  batches: Schema.optionalKey(BatchProgress),
+  /** What each worker has computed in the last attempt. */
+  workers: Schema.optionalKey(Schema.Array(WorkerShare))
 })
 
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}
@@ -359,6 +386,8 @@ export const RunEvent = Schema.Union([
   RowDone,
   RowFailed,
   RowMissing,
+  WorkerJoined,
+  WorkerLeft,
   Progress,
   Warning,
   OutputWritten,

@@ -9,6 +9,7 @@ import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
+import * as ServerGroups from "../store/ServerGroups.ts"
 import * as Store from "../store/Store.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import type * as RunState from "./RunState.ts"
@@ -26,11 +27,20 @@ export const open = Effect.fnUntraced(function* (
   run: RunRepo.StoredRun,
   store: Store.Service,
   state: RunState.RunState,
-  budget: Budget.Budget | undefined,
-  /** A worker has nothing of earlier attempts. */
-  isWorker = false
+  {
+    budget,
+    isShared,
+    isWorker = false
+  }: {
+    readonly budget?: Budget.Budget | undefined
+    /** Several processes run this attempt. */
+    readonly isShared: boolean
+    /** A worker has nothing of earlier attempts. */
+    readonly isWorker?: boolean
+  }
 ): Effect.fn.Return<RunLedger, Store.StoreError> {
   const { ledger } = store
+  const of = { run: run.id, attempt: isShared ? run.tries : undefined }
   const first = InterruptedCalls.firstCall(run.tries)
   let number = first
   const server = store.database.server
@@ -61,11 +71,15 @@ export const open = Effect.fnUntraced(function* (
       : (call: InterruptedCalls.OpenCall) => {
           const id = server === undefined ? ++number : server.lease.next()
           return Effect.as(
-            Effect.catch(ledger.begin(run.id, id, call), (error) => {
-              state.stop({
-                kind: "failed",
-                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
-              })
+            Effect.catch(ledger.begin(of, id, call), (error) => {
+              state.stop(
+                ServerGroups.isRefused(error)
+                  ? { kind: "interrupted", message: Store.messageOf(error) }
+                  : {
+                      kind: "failed",
+                      message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
+                    }
+              )
               return Effect.interrupt
             }),
             id

@@ -25,7 +25,6 @@ import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Lease from "../store/Lease.ts"
 import * as Coordinator from "../work/Coordinator.ts"
-import * as SharedBudget from "../work/SharedBudget.ts"
 import * as SharedLimiter from "../work/SharedLimiter.ts"
 import * as WorkCode from "../work/WorkCode.ts"
 import * as WorkerList from "../work/WorkerList.ts"
@@ -179,7 +178,9 @@ const steps = Effect.fnUntraced(function* (
 const allRows: Rows = ({ environment, layers, session }) =>
   Effect.gen(function* () {
     const { flow, holders, options, state } = session
-    const coordinator = options.workers === true ? yield* withWorkers(session, environment, layers) : undefined
+    const isShared = options.workers === true
+    const last = isShared ? yield* session.store.rows.lastResult : 0
+    const coordinator = isShared ? yield* withWorkers(session, environment, layers) : undefined
     const work = Replay.run(flow, state, holders, {
       ...options,
       problemOf: problemOf(session),
@@ -188,7 +189,12 @@ const allRows: Rows = ({ environment, layers, session }) =>
     })
     return yield* coordinator === undefined
       ? work
-      : Effect.ensuring(work, Effect.andThen(settled(session), restoreTotals(session)))
+      : Effect.ensuring(
+          work,
+          Effect.all([coordinator.close, settled(session), restoreTotals(session), restoreMade(session, last)], {
+            discard: true
+          })
+        )
   })
 
 /** Announces the run to workers. */
@@ -208,10 +214,14 @@ const withWorkers = Effect.fnUntraced(function* (
       "Budget.layer counts the calls of one process: give the flow its `budget` instead, which workers share"
     )
   if (holders.length > 0) return yield* refuse("batches are sent by one process: run without workers, or online")
+  const team = { present: 0, shares: new Map() }
+  state.team = team
   const coordinator = yield* Coordinator.make({
     queue: WorkQueue.make(store.database, server),
     list: WorkerList.make(store.database, server),
-    run: { id: run.id, tries: run.tries, flow: flow.name },
+    run: { id: run.id, name: run.name, tries: run.tries, flow: flow.name },
+    team,
+    emit: state.emit,
     job: {
       code: WorkCode.of(flow, environment),
       parameters: yield* Effect.try({
@@ -222,10 +232,7 @@ const withWorkers = Effect.fnUntraced(function* (
       cache: options.cache !== false
     },
     budget: rest,
-    giveBack: SharedBudget.giveBack(
-      session.budget,
-      SharedBudget.grants(store.database, { run: run.id, attempt: run.tries })
-    ),
+    giveBack: session.giveBack("ifIdle"),
     isJournaled: (node) => state.journalOf(node) !== undefined,
     onFailure: state.failElsewhere,
     onMade: state.addMade,
@@ -267,6 +274,19 @@ const restoreTotals = ({ run, state, store }: RunSession.RunSession): Effect.Eff
     Effect.map(Effect.andThen(store.commit, store.ledger.sums(run.id)), (sums) => {
       state.totals.clear()
       for (const sum of sums) state.totals.restore(sum)
+    })
+  )
+
+/** Counts what all processes have computed: results of a worker that died are not reused when they are found. */
+const restoreMade = ({ flow, run, state, store }: RunSession.RunSession, last: number): Effect.Effect<void> =>
+  Effect.ignore(
+    Effect.map(store.rows.madeSince(run.id, last), (made) => {
+      for (const node of flow.graph.nodes) {
+        const results = made.get(node.name)
+        if (results === undefined) continue
+        const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1
+        state.setMade(node.name, Math.floor(results / samples))
+      }
     })
   )
 

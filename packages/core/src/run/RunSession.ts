@@ -19,6 +19,7 @@ import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
 import * as SharedBudget from "../work/SharedBudget.ts"
+import * as WorkQueue from "../work/WorkQueue.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
@@ -39,6 +40,8 @@ export interface RunSession {
   readonly store: Store.Service
   readonly pricing: Pricing.Service
   readonly budget: Budget.Budget | undefined
+  /** Gives back what this process was granted of a shared budget and has not spent; with `ifIdle`, unless it is spending. */
+  readonly giveBack: (when?: "ifIdle") => Effect.Effect<void>
   /** What was left of the budget when the run started or was resumed, for its workers. */
   readonly rest: ReadonlyArray<BudgetAccount.Rest>
   readonly expected: ExpectedUsage.ExpectedUsage
@@ -128,7 +131,8 @@ export const open = Effect.fnUntraced(function* (
   const run = yield* begin(flow, { ...options, record }, store)
   const { before, earlier, failedBefore } = yield* triesBefore(run, options, store)
   const isShared = options.workers === true && store.database.server !== undefined
-  const budget = isShared ? yield* sharedBudget(store, limitsOf(flow, options), pricing, run) : own
+  const shared = isShared ? yield* sharedBudget(store, limitsOf(flow, options), pricing, run) : undefined
+  const budget = isShared ? shared?.budget : own
   let spentBefore = Money.zero
   const at = yield* Clock.currentTimeMillis
   // A sample leaves the errors file of the last run as it is.
@@ -153,7 +157,7 @@ export const open = Effect.fnUntraced(function* (
       return Effect.ignore(store.commit)
     })
   })
-  const recorder = yield* RunLedger.open(run, store, state, own)
+  const recorder = yield* RunLedger.open(run, store, state, { budget: own, isShared })
   spentBefore = state.totals.total().spent
   const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
   if (budget !== undefined) yield* expected.seeded
@@ -166,7 +170,8 @@ export const open = Effect.fnUntraced(function* (
     store,
     pricing,
     budget,
-    rest: own?.rest() ?? [],
+    giveBack: shared?.giveBack ?? (() => Effect.void),
+    rest: isShared ? yield* restOf(store, limitsOf(flow, options), pricing, run) : [],
     expected,
     files,
     intent,
@@ -218,6 +223,7 @@ export const join = Effect.fnUntraced(function* (
     options,
     dropped: failed
   })
+  const shared = yield* sharedBudget(store, limits, pricing, run)
   const session: RunSession = {
     flow,
     options,
@@ -226,7 +232,8 @@ export const join = Effect.fnUntraced(function* (
     parameters,
     store,
     pricing,
-    budget: limits === undefined ? undefined : yield* sharedBudget(store, limits, pricing, run),
+    budget: shared?.budget,
+    giveBack: shared?.giveBack ?? (() => Effect.void),
     rest: [],
     expected: ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => [])),
     files,
@@ -235,7 +242,7 @@ export const join = Effect.fnUntraced(function* (
     at,
     errors,
     state,
-    ledger: yield* RunLedger.open(run, store, state, undefined, true),
+    ledger: yield* RunLedger.open(run, store, state, { isShared: true, isWorker: true }),
     earlier: 0,
     failedBefore: undefined,
     before: undefined,
@@ -302,10 +309,44 @@ const makeBudget = (limits: Budget.Options | undefined, pricing: Pricing.Service
 const budgetOf = (flow: Flow.Any, options: RunOptions.RunOptions, pricing: Pricing.Service) =>
   makeBudget(limitsOf(flow, options), pricing)
 
-/** A budget of which this process spends what it is granted. */
-const sharedBudget = (
+/** What is left of a budget for the processes of a run, also when those of an earlier attempt still have calls in flight. */
+const restOf = Effect.fnUntraced(function* (
   store: Store.Service,
   limits: Budget.Options | undefined,
   pricing: Pricing.Service,
-  run: RunRepo.StoredRun
-) => makeBudget(limits, pricing, SharedBudget.grants(store.database, { run: run.id, attempt: run.tries }))
+  { id, tries }: RunRepo.StoredRun
+) {
+  const budget = yield* makeBudget(limits, pricing)
+  if (budget === undefined) return []
+  const { server } = store.database
+  const spent =
+    tries === 1 || server === undefined
+      ? []
+      : yield* Effect.mapError(
+          Effect.andThen(WorkQueue.make(store.database, server).close(id), store.ledger.committed(id)),
+          (error) => Store.unusable(store.name, error)
+        )
+  for (const { model, money, step, tokens } of spent) budget.spend(step, model, money, tokens)
+  return budget.rest()
+})
+
+/** A budget of which this process spends what it is granted. */
+const sharedBudget = (
+  { database }: Store.Service,
+  limits: Budget.Options | undefined,
+  pricing: Pricing.Service,
+  { id, tries }: RunRepo.StoredRun
+) => {
+  const grants = SharedBudget.grants(database, { run: id, attempt: tries })
+  return Effect.map(makeBudget(limits, pricing, grants), (budget) =>
+    budget === undefined
+      ? undefined
+      : {
+          budget,
+          giveBack: (when?: "ifIdle") =>
+            Effect.suspend(() =>
+              when === undefined || budget.isIdle() ? grants.giveBack(budget.release) : Effect.void
+            )
+        }
+  )
+}

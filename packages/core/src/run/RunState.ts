@@ -63,6 +63,10 @@ export interface RunState extends RowHooks.RowHooks {
   readonly useJournals: (journals: RowHooks.RowHooks["journalOf"]) => void
   /** A worker has computed values of a node. */
   readonly addMade: NodeCounts.NodeCounts["addMade"]
+  /** All processes together have computed values of a node. */
+  readonly setMade: NodeCounts.NodeCounts["setMade"]
+  /** The workers of the run; `undefined` without. */
+  team: RunSummary.RunTeam | undefined
   /** A row has failed in a worker. */
   readonly failElsewhere: (node: string, row: number, position: string, failure: FailedRow.Described) => void
   /** Emits progress until interrupted. */
@@ -122,12 +126,14 @@ export const make = (init: RunStateInit): RunState => {
     totals,
     waits,
     rows,
-    batches: () => replays.statuses?.()
+    batches: () => replays.statuses?.(),
+    team: () => state.team
   }
   const elsewhere = new Map<string, FailedRow.Described>()
   let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
-  return {
+  const state: RunState = {
     id: init.run.name,
+    team: undefined,
     statsOf: counts.statsOf,
     totals,
     readings: counts.readings,
@@ -151,6 +157,7 @@ export const make = (init: RunStateInit): RunState => {
     elsewhere,
     failElsewhere: (node, row, position, failure) => void elsewhere.set(`${node}\n${row}\n${position}`, failure),
     addMade: counts.addMade,
+    setMade: counts.setMade,
     onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),
@@ -165,6 +172,7 @@ export const make = (init: RunStateInit): RunState => {
             )
           )
   }
+  return state
 }
 
 type Stopping = Pick<RunState, "stop" | "stopped" | "unstop" | "stopping">

@@ -31,6 +31,16 @@ export interface RunSummaryParts {
   readonly left: () => Money.Money | undefined
   /** The state of the batches that rows wait for; `undefined` when no layer has any. */
   readonly batches: () => ReadonlyArray<Suspension.SuspensionStatus> | undefined
+  /** The workers of the run; `undefined` without. */
+  readonly team: () => RunTeam | undefined
+}
+
+/** The workers of a run. */
+export interface RunTeam {
+  /** How many are there. */
+  present: number
+  /** What each has computed, by its name. */
+  readonly shares: Map<string, { chunks: number; rows: number }>
 }
 
 /** How a run ended. */
@@ -57,6 +67,7 @@ export const progress = (parts: RunSummaryParts, at: number): typeof RunEvent.Pr
   const sums = totals.total()
   const left = parts.left()
   const batches = parts.batches()
+  const team = parts.team()
   return {
     _tag: "Progress",
     run: run.name,
@@ -67,7 +78,8 @@ export const progress = (parts: RunSummaryParts, at: number): typeof RunEvent.Pr
     ...(left === undefined ? undefined : { left }),
     answers: sums.answers,
     ...waits.status(at),
-    ...(batches === undefined ? undefined : { batches: sumOf(batches) })
+    ...(batches === undefined ? undefined : { batches: sumOf(batches) }),
+    ...(team === undefined ? undefined : { workers: team.present })
   }
 }
 
@@ -76,6 +88,7 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
   const sums = totals.total()
   const standing = parts.batches()
   const batches = standing === undefined ? undefined : sumOf(standing)
+  const shares = [...(parts.team()?.shares ?? [])]
   return {
     _tag: "RunFinished",
     run: run.name,
@@ -110,7 +123,8 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
     ...(unkept === true ? { unkept } : undefined),
     waited: waits.status(at).waited,
     ...kept,
-    ...(batches === undefined || batches.open === 0 ? undefined : { batches })
+    ...(batches === undefined || batches.open === 0 ? undefined : { batches }),
+    ...(shares.length === 0 ? undefined : { workers: shares.map(([worker, share]) => ({ worker, ...share })) })
   }
 }
 

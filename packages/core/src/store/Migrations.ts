@@ -75,11 +75,11 @@ const CLAIM = `CREATE OR REPLACE FUNCTION pipe_claim(log TEXT, keys TEXT[], hold
  */
 const TAKE = `CREATE OR REPLACE FUNCTION pipe_take(bucket TEXT, wanted DOUBLE PRECISION, capacity DOUBLE PRECISION, pause DOUBLE PRECISION, overflow BOOLEAN)
   RETURNS TABLE (remaining DOUBLE PRECISION, elapsed DOUBLE PRECISION) LANGUAGE plpgsql AS $$
-  DECLARE moment DOUBLE PRECISION; has DOUBLE PRECISION; since DOUBLE PRECISION;
+  DECLARE moment DOUBLE PRECISION; has DOUBLE PRECISION; since DOUBLE PRECISION; paused DOUBLE PRECISION;
   BEGIN
     INSERT INTO buckets AS b (key, tokens, at) VALUES (bucket, capacity, extract(epoch FROM clock_timestamp()) * 1000)
       ON CONFLICT (key) DO NOTHING;
-    SELECT b.tokens, b.at INTO has, since FROM buckets AS b WHERE b.key = bucket FOR UPDATE;
+    SELECT b.tokens, b.at, b.paused_until INTO has, since, paused FROM buckets AS b WHERE b.key = bucket FOR UPDATE;
     moment := extract(epoch FROM clock_timestamp()) * 1000;
     IF moment > since THEN
       has := has + floor((moment - since) / pause);
@@ -93,6 +93,10 @@ const TAKE = `CREATE OR REPLACE FUNCTION pipe_take(bucket TEXT, wanted DOUBLE PR
     elapsed := greatest(0, moment - since);
     IF remaining >= 0 OR overflow THEN has := remaining; END IF;
     UPDATE buckets AS b SET tokens = has, at = since WHERE b.key = bucket;
+    IF paused > moment THEN
+      remaining := least(remaining, -ceil((paused - moment) / pause));
+      elapsed := 0;
+    END IF;
     RETURN NEXT;
   END $$`
 
@@ -264,6 +268,13 @@ export const migrations = {
     "CREATE TABLE buckets (key TEXT PRIMARY KEY, tokens DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL)",
     TAKE,
     "CREATE TABLE workers (lease INT PRIMARY KEY, flow TEXT NOT NULL, state TEXT NOT NULL, joined_at INT NOT NULL)"
+  ),
+  "0020_pauses": onPg("ALTER TABLE buckets ADD COLUMN paused_until DOUBLE PRECISION NOT NULL DEFAULT 0", TAKE),
+  "0021_attempts": Effect.andThen(
+    run("ALTER TABLE calls ADD COLUMN attempt INT"),
+    onPg(
+      "CREATE TABLE grants (run INT NOT NULL, attempt INT NOT NULL, name TEXT NOT NULL, lease INT NOT NULL, PRIMARY KEY (run, attempt, name, lease))"
+    )
   )
 }
 

@@ -17,6 +17,8 @@ export interface Group {
     readonly table: string
     readonly columns: ReadonlyArray<string>
     readonly rows: ReadonlyArray<ReadonlyArray<unknown>>
+    /** A condition in SQL for rows `r` that are refused, with their whole group. */
+    readonly refused?: string | undefined
   }>
   /** Rows to delete, found by these columns. */
   readonly deletes: ReadonlyArray<{
@@ -78,7 +80,7 @@ const valueOf = (value: unknown): string => {
 const UNSOUND = /\\u(?:0000|d[89a-f])/
 
 const GUARD = `UPDATE lanes SET number = ? WHERE id = ? AND number = ?
-  AND (CAST(? AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM leases WHERE leases.id = ? AND is_over = 0)) RETURNING id`
+  AND (CAST(? AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM leases WHERE leases.id = ? AND is_over = 0))`
 
 /** How often a write is sent while the server answers other statements, and the pause before it, in milliseconds. */
 const MOST_TRIES = 20
@@ -86,20 +88,31 @@ const PAUSE = 50
 
 const texts = new Map<string, string>()
 
+/** Rows of a table that may be refused come first: whether the lane is raised depends on them. */
+const byRefusal = ({ inserts }: Group): ReadonlyArray<Group["inserts"][number]> =>
+  inserts.toSorted((a, b) => Number(b.refused !== undefined) - Number(a.refused !== undefined))
+
 /** The statement of a group: one for each set of tables. */
-const textOf = ({ deletes, inserts }: Group): string => {
+const textOf = (group: Group): string => {
+  const { deletes } = group
+  const inserts = byRefusal(group)
   const tables = (all: ReadonlyArray<{ readonly table: string }>) => all.map(({ table }) => table).join()
   const key = `${tables(inserts)}/${tables(deletes)}`
   let text = texts.get(key)
   if (text !== undefined) return text
-  const from = (table: string) => `lane, json_populate_recordset(NULL::${table}, CAST(CAST(? AS TEXT) AS json)) AS r`
+  const given = (table: string) => `json_populate_recordset(NULL::${table}, CAST(CAST(? AS TEXT) AS json)) AS r`
+  const from = (table: string) => `lane, ${given(table)}`
+  const fenced = inserts.filter(({ refused }) => refused !== undefined)
   const parts = [
-    `lane AS (${GUARD})`,
+    ...fenced.map(({ table }) => `${table}_new AS MATERIALIZED (SELECT r.* FROM ${given(table)})`),
+    `lane AS (${GUARD}${fenced
+      .map(({ refused, table }) => ` AND NOT EXISTS (SELECT 1 FROM ${table}_new AS r WHERE ${refused})`)
+      .join("")} RETURNING id)`,
     ...inserts.map(
-      ({ columns, table }) =>
+      ({ columns, refused, table }) =>
         `${table}_in AS (INSERT INTO ${table} (${columns.join(", ")}) SELECT ${columns
           .map((column) => `r.${column}`)
-          .join(", ")} FROM ${from(table)})`
+          .join(", ")} FROM ${refused === undefined ? from(table) : `lane, ${table}_new AS r`})`
     ),
     ...deletes.map(
       ({ columns, table }) =>
@@ -112,14 +125,20 @@ const textOf = ({ deletes, inserts }: Group): string => {
   return text
 }
 
-const statementOf = (group: Group, guard: ReadonlyArray<unknown>): Statement.Statement => ({
-  sql: textOf(group),
-  params: [
-    ...guard,
-    ...group.inserts.map(({ columns, rows }) => records(columns, rows)),
-    ...group.deletes.map(({ columns, keys }) => records(columns, keys))
-  ]
-})
+const statementOf = (group: Group, guard: ReadonlyArray<unknown>): Statement.Statement => {
+  const inserts = byRefusal(group)
+  const fenced = inserts.filter(({ refused }) => refused !== undefined).length
+  const rows = inserts.map(({ columns, rows }) => records(columns, rows))
+  return {
+    sql: textOf(group),
+    params: [
+      ...rows.slice(0, fenced),
+      ...guard,
+      ...rows.slice(fenced),
+      ...group.deletes.map(({ columns, keys }) => records(columns, keys))
+    ]
+  }
+}
 
 /** Results as text: integers of any size become text, as a server may give them too. */
 const toJson = (results: unknown): string =>
@@ -130,36 +149,41 @@ interface Lane {
   number: number
 }
 
-/** Writes until it is known that it was written; `undefined` from `attempt` when the number is another. */
+/**
+ * Writes until it is known that it was written; `undefined` from `attempt` when the number is another, or when rows of the
+ * group are refused.
+ */
 const exactlyOnce =
   ({ lease, patience, patient }: Pick<Statements, "lease" | "patience" | "patient">) =>
   <A>(
     lane: Lane,
     attempt: Effect.Effect<A | undefined, SqlError.SqlError>,
-    written: (row: Statement.DatabaseRow) => A
+    written: (row: Statement.DatabaseRow) => A,
+    /** Whether rows of the group can be refused. */
+    isFenced = false
   ): Effect.Effect<A, SqlError.SqlError> => {
     let tries = 0
-    const settle: Effect.Effect<A, SqlError.SqlError> = Effect.flatMap(
-      patient("SELECT number, result FROM lanes WHERE id = ?", [lane.id]),
-      ([row]) => {
+    const settle = (isAnswered: boolean): Effect.Effect<A, SqlError.SqlError> =>
+      Effect.flatMap(patient("SELECT number, result FROM lanes WHERE id = ?", [lane.id]), ([row]) => {
         const number = row === undefined ? undefined : Number(row["number"])
         if (number === lane.number + 1) {
           lane.number++
           return Effect.succeed(written(row!))
         }
-        return Effect.flatMap(lease.isLost, (isLost) =>
-          isLost ? Effect.fail(LOST) : number === lane.number ? again : Effect.fail(BEHIND)
-        )
-      }
-    )
+        return Effect.flatMap(lease.isLost, (isLost) => {
+          if (isLost) return Effect.fail(LOST)
+          if (number !== lane.number) return Effect.fail(BEHIND)
+          return isAnswered && isFenced ? Effect.fail(REFUSED) : again
+        })
+      })
     const again: Effect.Effect<A, SqlError.SqlError> = Effect.suspend(() =>
       Effect.matchEffect(patience.once(attempt), {
         onFailure: (error) =>
           ServerPatience.isAway(error) && tries++ < MOST_TRIES
-            ? Effect.andThen(Effect.sleep(PAUSE * tries), settle)
+            ? Effect.andThen(Effect.sleep(PAUSE * tries), settle(false))
             : Effect.fail(error),
         onSuccess: (value) => {
-          if (value === undefined) return tries++ < MOST_TRIES ? settle : Effect.fail(BEHIND)
+          if (value === undefined) return tries++ < MOST_TRIES ? settle(true) : Effect.fail(BEHIND)
           lane.number++
           return Effect.succeed(value)
         }
@@ -191,7 +215,7 @@ export const make = (statements: Statements): ServerGroups => {
   const run = (lane: Lane, statements: ReadonlyArray<Statement.Statement>) =>
     inTransaction(
       Effect.gen(function* () {
-        if ((yield* send(GUARD, guard(lane))).length === 0) return undefined
+        if ((yield* send(`${GUARD} RETURNING id`, guard(lane))).length === 0) return undefined
         const results = yield* Effect.forEach(statements, ({ params, sql }) => send(sql, params))
         yield* send("UPDATE lanes SET result = ? WHERE id = ?", [toJson(results), lane.id])
         return results
@@ -217,7 +241,12 @@ export const make = (statements: Statements): ServerGroups => {
                       })
                 )
               )
-        yield* exactly(lane, attempt, () => true)
+        yield* exactly(
+          lane,
+          attempt,
+          () => true,
+          group.inserts.some(({ refused }) => refused !== undefined)
+        )
       }),
     transaction: (statements) =>
       Effect.acquireUseRelease(
@@ -241,6 +270,18 @@ const BEHIND = new SqlError.SqlError({
     operation: "write"
   })
 })
+
+/** Rows that a condition of their table refuses; nothing of their group is written. */
+const REFUSED = new SqlError.SqlError({
+  reason: new SqlError.UnknownError({
+    cause: undefined,
+    message: "the run has ended, or another process resumed it: nothing more is sent here",
+    operation: "write"
+  })
+})
+
+/** Tests whether a group was refused because of its rows. */
+export const isRefused = (error: SqlError.SqlError): boolean => error === REFUSED
 
 /** Another process has the runs of this one. */
 const LOST = new SqlError.SqlError({

@@ -13,7 +13,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
-import type * as ServerGroups from "./ServerGroups.ts"
+import * as ServerGroups from "./ServerGroups.ts"
 import * as SqliteGroup from "./SqliteGroup.ts"
 import * as WriterItem from "./WriterItem.ts"
 import type { Item, Removal, WriterTable } from "./WriterItem.ts"
@@ -93,7 +93,10 @@ export const make = Effect.fnUntraced(function* (
       isAlone = false
       const left = exit._tag === "Success" ? exit.value : undefined
       failure = left?.error
-      const again = exit._tag === "Failure" ? group.items : (left?.items ?? [])
+      const again = (exit._tag === "Failure" ? group.items : (left?.items ?? [])).filter(
+        // What is refused now is refused for good; the others of its group are written with the next one.
+        ({ table }) => left === undefined || table?.refused === undefined || !ServerGroups.isRefused(left.error)
+      )
       if (again.length > 0) {
         items = [...again, ...items]
         hasStatement ||= again.some((item) => item.table === undefined && item.statement !== undefined)
@@ -187,7 +190,7 @@ const write = (
 const onServer = (groups: ServerGroups.ServerGroups, lane: number, items: ReadonlyArray<Item>) => {
   const { removals, rows: byTable, statements: after } = WriterItem.sort(items)
   const written = groups.write(lane, {
-    inserts: Array.from(byTable, ([{ columns, name }, rows]) => ({ table: name, columns, rows })),
+    inserts: Array.from(byTable, ([{ columns, name, refused }, rows]) => ({ table: name, columns, rows, refused })),
     deletes: Array.from(Map.groupBy(removals, ({ table }) => table).values(), (all) => ({
       table: all[0]!.table,
       columns: all[0]!.columns,

@@ -9,6 +9,8 @@ import type * as Statement from "./Statement.ts"
 export interface WriterTable {
   readonly name: string
   readonly columns: ReadonlyArray<string>
+  /** A condition in SQL for new rows `r` that a server refuses: then none of their group is written. */
+  readonly refused?: string
   /**
    * Receives committed rows, in the order in which they were appended, with their ids on SQLite; `undefined` for a row
    * that was set aside.

@@ -166,7 +166,7 @@ const record = (store: Store.Service, id: number) =>
       baseline: 10n,
       savings: { ...LedgerEntry.noSavings, cache: 10n }
     })
-    yield* store.ledger.begin(id, 1, {
+    yield* store.ledger.begin({ run: id, attempt: undefined }, 1, {
       caller: { run: "", step: "s", row: 5 },
       at: 1,
       provider: "openai",
@@ -175,7 +175,7 @@ const record = (store: Store.Service, id: number) =>
       outputTokens: 4,
       cost: 11n
     })
-    yield* store.ledger.begin(id, 2, {
+    yield* store.ledger.begin({ run: id, attempt: undefined }, 2, {
       caller: { run: "", step: "s", row: 6 },
       at: 1,
       provider: "openai",

@@ -18,9 +18,11 @@ import type * as DomainPlan from "../run/DomainPlan.ts"
 import * as FailedRow from "../run/FailedRow.ts"
 import type * as Row from "../run/Row.ts"
 import type * as RowHooks from "../run/RowHooks.ts"
+import type * as RunEvent from "../run/RunEvent.ts"
+import type * as RunSummary from "../run/RunSummary.ts"
 import * as WorkChunk from "./WorkChunk.ts"
 import * as WorkCode from "./WorkCode.ts"
-import type * as WorkerList from "./WorkerList.ts"
+import * as WorkerList from "./WorkerList.ts"
 import type * as WorkQueue from "./WorkQueue.ts"
 
 /** A row before it runs, or one that its source could not read. */
@@ -32,6 +34,8 @@ export interface Item {
 }
 
 export interface Coordinator {
+  /** Ends the work of all workers, and what they may send. */
+  readonly close: Effect.Effect<void>
   /** Passes the rows of a domain on in their order, each when a worker has computed it. */
   readonly warm: <A extends Item, E, R>(
     plan: DomainPlan.DomainPlan,
@@ -43,9 +47,12 @@ export interface Coordinator {
 export interface Options {
   readonly queue: WorkQueue.WorkQueue
   readonly list: WorkerList.WorkerList
-  readonly run: { readonly id: number; readonly tries: number; readonly flow: string }
+  readonly run: { readonly id: number; readonly name: string; readonly tries: number; readonly flow: string }
+  /** Counts the workers, and what each computes. */
+  readonly team: RunSummary.RunTeam
+  readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   readonly job: WorkCode.JobContent
-  /** Gives back what this process was granted of the budget and does not spend. */
+  /** Gives back what this process was granted of the budget, unless it is spending. */
   readonly giveBack: Effect.Effect<void>
   /** What is left of the budget. */
   readonly budget: ReadonlyArray<BudgetAccount.Rest>
@@ -101,10 +108,11 @@ export const make = Effect.fnUntraced(function* (
     { run: run.id, attempt: run.tries, flow: run.flow, content: WorkCode.encodeJob(job) },
     options.budget
   )
-  yield* Effect.addFinalizer(() => Effect.ignore(queue.close(run.id)))
+  const close = Effect.ignore(queue.close(run.id))
+  yield* Effect.addFinalizer(() => close)
   yield* Effect.forkScoped(receiving(workers, options))
   yield* Effect.forkScoped(watching(workers, options))
-  return { warm: (plan, slots, stream) => warm(workers, options, plan, slots, stream) }
+  return { close, warm: (plan, slots, stream) => warm(workers, options, plan, slots, stream) }
 })
 
 /** Receives replies. Without the store for longer than it is waited for, the run stops. */
@@ -154,36 +162,41 @@ const watching = (workers: Workers, options: Options): Effect.Effect<never> =>
     return Effect.forever(Effect.andThen(Effect.ignore(watch(workers, options, seen)), Effect.sleep(WATCH)))
   })
 
-const watch = Effect.fnUntraced(function* (workers: Workers, { giveBack, list, queue, run }: Options, seen: Seen) {
+const watch = Effect.fnUntraced(function* (
+  workers: Workers,
+  { emit, giveBack, list, queue, run, team }: Options,
+  seen: Seen
+) {
   const { known, refused } = seen
   const here = (yield* list.all).map((worker) => ({
     lease: worker.lease,
-    name: `${worker.host} (process ${worker.pid})`,
+    name: WorkerList.nameOf(worker),
     is: Option.getOrUndefined(WorkCode.decodeState(worker.state))
   }))
   const mine = here.filter(({ is }) => is?.run === run.id)
   for (const { is, lease, name } of here) {
     if (is?.run === run.id && !known.has(lease)) {
       known.set(lease, name)
-      yield* Effect.logInfo(`worker ${name} has joined`)
+      yield* emit({ _tag: "WorkerJoined", run: run.name, worker: name })
     }
     if (is?.refused?.run === run.id && !refused.has(`${lease}${is.refused.why}`)) {
       refused.add(`${lease}${is.refused.why}`)
-      yield* Effect.logWarning(`worker ${name} has other code: ${is.refused.why}. It gets no rows of this run`)
+      yield* Effect.logWarning(`worker ${name} gets no rows of this run: ${is.refused.why}`)
     }
   }
   for (const [lease, name] of known) {
     if (mine.some((worker) => worker.lease === lease)) continue
     known.delete(lease)
-    yield* Effect.logWarning(`worker ${name} has left: others get its rows`)
+    yield* emit({ _tag: "WorkerLeft", run: run.name, worker: name })
   }
+  team.present = known.size
   const now = yield* Clock.currentTimeMillis
   if (mine.length > 0) seen.at = now
   const isAlone = now - seen.at >= ALONE
   if (isAlone && !workers.isAlone)
     yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
   workers.isAlone = isAlone
-  if (!isAlone) yield* giveBack
+  yield* giveBack
   const chunks = [...workers.waiting].flatMap(([chunk, { since }]) => (isAlone || now - since > LOST ? [chunk] : []))
   if (chunks.length === 0) return
   if (isAlone) yield* queue.drop(chunks)
@@ -209,7 +222,7 @@ const warm = <A extends Item, E, R>(
   if (!plan.members.some(options.isJournaled) || !plan.members.every(isKept)) return stream
   const nodes = [plan.root, ...plan.members]
   const places = WorkChunk.placesOf(plan.root, nodes, slots)
-  let count = 0
+  let next = 0
 
   const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
     Effect.gen(function* () {
@@ -237,6 +250,7 @@ const warm = <A extends Item, E, R>(
         return
       }
       learn(workers, found.milliseconds, encoded.length)
+      count(options.team, found.worker, encoded.length)
       for (const { details, node, position, row, ...failure } of found.failures)
         options.onFailure(node, row, position, {
           ...failure,
@@ -247,13 +261,23 @@ const warm = <A extends Item, E, R>(
     })
 
   return stream.pipe(
-    Stream.map((item): Sent<A> => ({ item, index: count++ })),
+    Stream.map((item): Sent<A> => ({ item, index: next++ })),
     Stream.groupedWithin(MOST_ROWS, "20 millis"),
     Stream.flatMap((rows) => Stream.fromIterable(pieces(rows, workers.size))),
     Stream.mapEffect((rows) => Effect.as(send(rows), rows), { concurrency: WINDOW }),
     Stream.flatMap((rows) => Stream.fromIterable(rows)),
     Stream.map(({ item }) => item)
   )
+}
+
+const count = ({ shares }: RunSummary.RunTeam, worker: string, rows: number): void => {
+  const share = shares.get(worker)
+  if (share === undefined) {
+    shares.set(worker, { chunks: 1, rows })
+    return
+  }
+  share.chunks++
+  share.rows += rows
 }
 
 /** Waits for the reply to a chunk; `undefined` when its rows are to be computed here. */

@@ -38,6 +38,8 @@ const Failure = Schema.Struct({
 /** What a worker says of a chunk. */
 export const Answer = Schema.Struct({
   milliseconds: Schema.Finite,
+  /** The name of the worker. */
+  worker: Schema.String,
   failures: Schema.Array(Failure),
   /** Values that were computed, by node. */
   made: Schema.Record(Schema.String, Schema.Int),

@@ -15,6 +15,7 @@ import type * as Node from "../flow/Node.ts"
 import * as DomainPlan from "../run/DomainPlan.ts"
 import type * as FailedRow from "../run/FailedRow.ts"
 import * as Row from "../run/Row.ts"
+import type * as RowHooks from "../run/RowHooks.ts"
 import * as RowProgram from "../run/RowProgram.ts"
 import type * as RunState from "../run/RunState.ts"
 import * as WorkChunk from "./WorkChunk.ts"
@@ -22,6 +23,8 @@ import type * as WorkQueue from "./WorkQueue.ts"
 
 export interface Options {
   readonly queue: WorkQueue.WorkQueue
+  /** The name of this worker. */
+  readonly name: string
   readonly run: number
   readonly attempt: number
   readonly concurrency: number
@@ -31,8 +34,8 @@ export interface Options {
   readonly commit: Effect.Effect<void, SqlError.SqlError>
   /** Whether the run still has work. */
   readonly isOpen: Effect.Effect<boolean, SqlError.SqlError>
-  /** Runs when the worker has had no rows for a while. */
-  readonly onIdle: Effect.Effect<void>
+  /** Runs as often as the worker looks whether the run continues. */
+  readonly onLook: Effect.Effect<void>
   /** Rows were computed. */
   readonly onRows: (count: number) => void
 }
@@ -99,7 +102,7 @@ const take = Effect.fnUntraced(function* (loop: Loop) {
     const now = yield* Clock.currentTimeMillis
     if (now - looked > LOOK) {
       looked = now
-      if (loop.rows === 0) yield* options.onIdle
+      yield* options.onLook
       // The run has ended, or has been resumed: what is left of it is another attempt's.
       if (!(yield* options.isOpen)) return state.stop({ kind: "interrupted", message: "the run has ended" })
     }
@@ -130,7 +133,7 @@ const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
       // Results are in the store before the coordinator looks for them.
       Effect.andThen(
         options.commit,
-        state.stopped()?.kind === "interrupted"
+        isGivenBack(state.stopped())
           ? queue.giveBack(chunk.id)
           : queue.reply(options.run, chunk.id, WorkChunk.encodeAnswer(found))
       )
@@ -139,16 +142,21 @@ const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
   )
 }
 
-const nothing: WorkChunk.Answer = { milliseconds: 0, failures: [], made: {} }
+/** Whether other processes may compute what this one has left. */
+const isGivenBack = (stop: RowHooks.Stop | undefined): boolean =>
+  stop?.kind === "interrupted" || stop?.isOfProcess === true
+
+const nothing = { milliseconds: 0, failures: [], made: {} }
 
 const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk): Effect.fn.Return<WorkChunk.Answer> {
   const { domains, flow, made, options, state, window } = loop
   const startedAt = yield* Clock.currentTimeMillis
   const content = Option.getOrUndefined(WorkChunk.decodeContent(chunk.content))
   const domain = content === undefined ? undefined : domains.get(content.root)
-  if (content === undefined || domain === undefined) return nothing
+  if (content === undefined || domain === undefined) return { ...nothing, worker: options.name }
   const { root, rows } = content
-  if (chunk.attempts > (rows.length > 1 ? SPLIT_AFTER : LOST_AFTER)) return { ...nothing, split: true }
+  if (chunk.attempts > (rows.length > 1 ? SPLIT_AFTER : LOST_AFTER))
+    return { ...nothing, worker: options.name, split: true }
   loop.rows += rows.length
   yield* Effect.forEach(
     rows,
@@ -162,6 +170,7 @@ const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk):
   options.onRows(rows.length)
   const stop = state.stopped()
   return {
+    worker: options.name,
     milliseconds: (yield* Clock.currentTimeMillis) - startedAt,
     failures: rows.flatMap(({ index, position }) => failuresOf(options, keyOf({ source: root, row: index, position }))),
     made: madeSince(flow, state, made),

@@ -45,7 +45,7 @@ export interface WorkQueue {
   readonly depths: Effect.Effect<ReadonlyArray<Depth>, SqlError.SqlError>
   /** Announces a job with what is left of its budget, and drops what an earlier attempt of the run left. */
   readonly post: (job: Job, budget: ReadonlyArray<BudgetAccount.Rest>) => Effect.Effect<void, SqlError.SqlError>
-  /** Drops a job with its chunks and replies. */
+  /** Drops a job with its chunks and replies: its workers send nothing more. */
   readonly close: (run: number) => Effect.Effect<void, SqlError.SqlError>
   readonly offer: (run: number, attempt: number, content: string) => Effect.Effect<number, SqlError.SqlError>
   /** Drops chunks that are no longer needed. */
@@ -73,7 +73,7 @@ const toJob = (row: Database.DatabaseRow): Job => ({
 const FREE = `run = ? AND attempt = ? AND (lease IS NULL OR NOT ${Lease.lasts("chunks.lease")})`
 
 const forgetting = (run: number): ReadonlyArray<Database.Statement> =>
-  ["jobs", "chunks", "replies", "accounts"].map((table) => ({
+  ["jobs", "chunks", "replies", "accounts", "grants"].map((table) => ({
     sql: `DELETE FROM ${table} WHERE run = ?`,
     params: [run]
   }))
@@ -133,13 +133,8 @@ export const make = (database: Database.Service, server: Server): WorkQueue => {
         database.transaction([
           ...forgetting(run),
           ...budget.map(({ money, name, tokens }) => ({
-            // Calls that workers of an earlier attempt have in flight may still be billed.
-            sql: `INSERT INTO accounts (run, attempt, name, money, tokens)
-              SELECT r.run, r.attempt, r.name, greatest(0, r.money - r.held), greatest(0, r.tokens - r.held_tokens) FROM (SELECT
-                CAST(? AS BIGINT) AS run, CAST(? AS BIGINT) AS attempt, CAST(? AS TEXT) AS name, CAST(? AS BIGINT) AS money, CAST(? AS BIGINT) AS tokens,
-                (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls WHERE calls.run = ?) AS held,
-                (SELECT CAST(coalesce(sum(input_tokens + output_tokens), 0) AS BIGINT) FROM calls WHERE calls.run = ?) AS held_tokens) AS r`,
-            params: [run, attempt, name, money ?? null, tokens ?? null, run, run]
+            sql: "INSERT INTO accounts (run, attempt, name, money, tokens) VALUES (?, ?, ?, ?, ?)",
+            params: [run, attempt, name, money ?? null, tokens ?? null]
           })),
           {
             sql: "INSERT INTO jobs (run, attempt, flow, content) VALUES (?, ?, ?, ?)",

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
+import { hostname } from "node:os"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Budget from "../ledger/Budget.ts"
@@ -17,7 +18,6 @@ import type * as RunRepo from "../run/RunRepo.ts"
 import * as RunRows from "../run/RunRows.ts"
 import * as RunSession from "../run/RunSession.ts"
 import * as Store from "../store/Store.ts"
-import * as SharedBudget from "./SharedBudget.ts"
 import * as WorkCode from "./WorkCode.ts"
 import * as WorkerList from "./WorkerList.ts"
 import * as WorkLoop from "./WorkLoop.ts"
@@ -131,7 +131,7 @@ const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job
   worker.run = undefined
   if (Exit.isFailure(exit)) {
     const { error, message } = FailedRow.describe(exit.cause)
-    // Anything but other code may pass.
+    // Other code and calls that all fail do not pass; anything else may.
     if (error === "FlowError") {
       done.add(attempt)
       worker.refused = { run: run.id, why: message }
@@ -161,33 +161,31 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
     },
     content.budget as Budget.Options | undefined
   )
-  const { budget } = session
-  // Others may spend what this worker does not need.
-  const giveBack = SharedBudget.giveBack(
-    budget,
-    SharedBudget.grants(store.database, { run: run.id, attempt: run.tries })
-  )
-  yield* Effect.addFinalizer(() => giveBack)
+  yield* Effect.addFinalizer(() => session.giveBack())
   const { exchanges, outcome } = yield* RunRows.run(session, ({ environment }) =>
     Effect.gen(function* () {
       const other = WorkCode.difference(WorkCode.of(session.flow, environment), content.code)
-      if (other !== undefined) return yield* new Node.FlowError({ message: other })
+      if (other !== undefined) return yield* new Node.FlowError({ message: `other code: ${other}` })
       worker.run = run.id
       yield* say(worker)
       yield* notice(`works on run ${run.name}`)
       return yield* WorkLoop.run(session.flow, session.state, {
         queue,
+        name: WorkerList.nameOf({ host: hostname(), pid: process.pid }),
         run: run.id,
         attempt: run.tries,
         concurrency: options.concurrency ?? flow.concurrency,
         failures,
         commit: store.commit,
         isOpen: Effect.map(store.runs.get(run.id), (now) => now?.status === "running" && now.tries === run.tries),
-        onIdle: giveBack,
+        // Others may spend what this worker does not need. Its rows may wait for a call of another process.
+        onLook: session.giveBack("ifIdle"),
         onRows: (count) => void (worker.rows += count)
       })
     })
   )
   exchanges.end()
+  const stop = session.state.stopped()
+  if (stop?.isOfProcess === true) return yield* new Node.FlowError({ message: stop.message })
   return yield* outcome.exit
 })

@@ -20,6 +20,9 @@ export interface WorkerRecord {
   readonly chunks: number
 }
 
+/** A worker for display. */
+export const nameOf = ({ host, pid }: Pick<WorkerRecord, "host" | "pid">): string => `${host} (process ${pid})`
+
 export interface WorkerList {
   /** Lists this process as a worker, with its state. */
   readonly join: (flow: string, state: string) => Effect.Effect<void, SqlError.SqlError>
