@@ -41,6 +41,9 @@ export const LAPSED = `(expires_at = 0 OR expires_at < ${NOW} AND pg_postmaster_
 export const lasts = (column: string): string =>
   `EXISTS (SELECT 1 FROM leases WHERE leases.id = ${column} AND is_over = 0 AND NOT ${LAPSED})`
 
+/** This process. */
+export const here = (): { readonly host: string; readonly pid: number } => ({ host: hostname(), pid: process.pid })
+
 export const make = Effect.fnUntraced(function* (
   query: Statement.Query,
   /** Sends a statement once, without waiting for a server that is away. */
@@ -48,6 +51,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Lease, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const opening = Semaphore.makeUnsafe(1)
+  const { host, pid } = here()
   let id: number | undefined
 
   // Made before the writer, so it ends after the last group.
@@ -73,7 +77,7 @@ export const make = Effect.fnUntraced(function* (
         : Effect.gen(function* () {
             const [row] = yield* query(
               `INSERT INTO leases (host, pid, expires_at, is_over) VALUES (?, ?, ${NOW} + ${DURATION}, 0) RETURNING id`,
-              [hostname(), process.pid]
+              [host, pid]
             )
             id = Number(row!["id"])
             const renewed = Effect.ignore(Effect.timeoutOption(renew, RENEWAL))

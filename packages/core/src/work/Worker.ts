@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import { hostname } from "node:os"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Budget from "../ledger/Budget.ts"
@@ -17,6 +16,7 @@ import type * as RunOptions from "../run/RunOptions.ts"
 import type * as RunRepo from "../run/RunRepo.ts"
 import * as RunRows from "../run/RunRows.ts"
 import * as RunSession from "../run/RunSession.ts"
+import * as Lease from "../store/Lease.ts"
 import * as Store from "../store/Store.ts"
 import * as WorkCode from "./WorkCode.ts"
 import * as WorkerList from "./WorkerList.ts"
@@ -171,7 +171,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
       yield* notice(`works on run ${run.name}`)
       return yield* WorkLoop.run(session.flow, session.state, {
         queue,
-        name: WorkerList.nameOf({ host: hostname(), pid: process.pid }),
+        name: WorkerList.nameOf(Lease.here()),
         run: run.id,
         attempt: run.tries,
         concurrency: options.concurrency ?? flow.concurrency,
