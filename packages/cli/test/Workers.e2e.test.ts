@@ -32,6 +32,27 @@ const childrenOf = (child: ChildProcess): ReadonlyArray<number> => {
   }
 }
 
+/** Starts `pipe` again whenever it ends, until it is told to leave. */
+const kept = (args: ReadonlyArray<string>, cwd: string, env: { readonly [name: string]: string }) => {
+  let child: ChildProcess | undefined
+  let isOver = false
+  const start = (): Promise<unknown> =>
+    pipe(args, { cwd, env, onStart: (started) => (child = started) }).then(() => (isOver ? undefined : start()))
+  const ended = start()
+  return {
+    signal: (name: NodeJS.Signals) => void child?.kill(name),
+    end: () => {
+      isOver = true
+      child?.kill("SIGCONT")
+      child?.kill("SIGKILL")
+      return ended
+    }
+  }
+}
+
+const billedBy = (simulator: Simulator.Simulator): bigint =>
+  simulator.bill().reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
+
 describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
   it.live.skipIf(!Soak.isSoak)(
     "survives kill -9 of its workers",
@@ -75,15 +96,104 @@ describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
         assert.isAtMost(simulator.requests(), ROWS + kills * 16)
         const shown = yield* Effect.promise(() => pipe(["show", "--json"], { cwd, env: { ...env, PIPE_STORE: url } }))
         const { summary } = JSON.parse(shown.stdout) as {
-          readonly summary: { readonly cost: string; readonly estimatedCost: string }
+          readonly summary: {
+            readonly cost: string
+            readonly estimatedCost: string
+            readonly nodes: ReadonlyArray<{ readonly reused: number }>
+          }
         }
-        const billed = simulator
-          .bill()
-          .reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
+        // What a worker had computed before it was killed was computed in this run.
+        assert.isTrue(summary.nodes.every(({ reused }) => reused === 0))
+        const billed = billedBy(simulator)
         const picodollars = (usd: string): bigint => BigInt(Math.round(Number(usd) * 1e12))
         assert.isTrue(picodollars(summary.cost) >= billed, `${summary.cost} of ${billed}`)
         assert.isTrue(picodollars(summary.cost) - picodollars(summary.estimatedCost) <= billed)
         console.log(`${kills} kills of workers, ${simulator.requests() - ROWS} of ${ROWS} calls made again`)
+      }).pipe(Effect.scoped),
+    Soak.timeout(120_000)
+  )
+
+  it.live.skipIf(!Soak.isSoak)(
+    "survives everything at once: workers and the run killed and frozen, the server restarted and away",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.postgresServer()
+        const simulator = yield* Simulator.start({ latency: "100 millis" })
+        const env = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: simulator.openAiUrl, PIPE_STORE: server.url }
+        const cwd = folder(files)
+        const workers = Array.from({ length: WORKERS }, () => kept(["worker", "flow.ts", "--quiet"], cwd, env))
+        yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(workers.map(({ end }) => end()))))
+        const faults = { killed: 0, frozen: 0, runs: 0, restarts: 0 }
+        let child: ChildProcess | undefined
+        let isDone = false
+        const onStart = (started: ChildProcess) => (child = started)
+        const run = async (args: ReadonlyArray<string>): Promise<string> => {
+          const { code, stderr } = await pipe([...args, "--quiet", "--workers", "any"], { cwd, env, onStart })
+          if (code === 0) return stderr
+          // A run whose process was killed is free when its lease is over.
+          await new Promise((resolve) => setTimeout(resolve, 1_000))
+          return run(["resume"])
+        }
+        const ended = run(["run", "flow.ts"]).then((text) => ((isDone = true), text))
+        const pick = () => workers[Math.floor(Math.random() * workers.length)]!
+        const chaos = Effect.gen(function* () {
+          while (!isDone) {
+            yield* Effect.sleep(4_000)
+            if (simulator.requests() < 100 || isDone) continue
+            const fault = Math.random()
+            if (fault < 0.45) {
+              faults.killed++
+              pick().signal("SIGKILL")
+            } else if (fault < 0.7) {
+              faults.frozen++
+              const frozen = pick()
+              frozen.signal("SIGSTOP")
+              // Longer than a lease: others get its rows, and it wakes up in the middle of its own.
+              yield* Effect.forkScoped(
+                Effect.andThen(
+                  Effect.sleep(14_000),
+                  Effect.sync(() => frozen.signal("SIGCONT"))
+                )
+              )
+            } else if (fault < 0.85) {
+              faults.runs++
+              child?.kill("SIGKILL")
+            } else if (faults.restarts < 5) {
+              faults.restarts++
+              yield* server.stop
+              if (faults.restarts === 3) yield* Effect.sleep(30_000)
+              yield* server.start
+            }
+          }
+        })
+        yield* Effect.forkScoped(chaos)
+        yield* Effect.promise(() => ended)
+        const calm = yield* Simulator.start()
+        const undisturbed = folder(files)
+        const one = yield* Effect.promise(() =>
+          pipe(["run", "flow.ts", "--quiet"], {
+            cwd: undisturbed,
+            env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: calm.openAiUrl }
+          })
+        )
+        assert.strictEqual(one.code, 0, one.stderr)
+        const read = (at: string) => readFileSync(join(at, "out.jsonl"), "utf8")
+        assert.strictEqual(read(cwd), read(undisturbed))
+        const sql = (statement: string) => Effect.map(Servers.sql(server.url, statement), (text) => text.trim())
+        const [cost, estimated] = (yield* sql(
+          "SELECT sum(cost), sum(CASE estimated WHEN 1 THEN cost ELSE 0 END) FROM attempts"
+        ))
+          .split("|")
+          .map(BigInt) as [bigint, bigint]
+        const what = JSON.stringify({ ...faults, requests: simulator.requests(), cost: String(cost) })
+        console.log(what)
+        assert.isTrue(cost >= billedBy(simulator), what)
+        assert.isTrue(cost - estimated <= billedBy(simulator), what)
+        // No answer is recorded twice: neither by a process that wakes up, nor by a group that is sent again.
+        const recorded = Number(yield* sql("SELECT count(*) FROM attempts WHERE estimated = 0"))
+        assert.isAtMost(recorded, simulator.requests(), what)
+        const disturbed = faults.killed + faults.frozen + faults.runs * (1 + WORKERS) + faults.restarts * WORKERS
+        assert.isAtMost(simulator.requests(), ROWS + disturbed * 16, what)
       }).pipe(Effect.scoped),
     Soak.timeout(120_000)
   )

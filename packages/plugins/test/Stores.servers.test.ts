@@ -1,12 +1,14 @@
 /** The store on a real PostgreSQL, and the exact cache on a real Redis. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, CacheStore, ModelClient, Stack } from "@pipe/core"
+import { Cache, CacheStore, ModelClient, Stack, Store } from "@pipe/core"
 import { CacheStoreContract } from "@pipe/core/testing"
 import { NodeHost, OpenAi, Redis, Simulator } from "@pipe/plugins"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import * as Servers from "../../../test/Servers.ts"
+import * as WorkQueue from "../../core/src/work/WorkQueue.ts"
 import { contract, open } from "./StoreContract.ts"
 import { question } from "./Wire.ts"
+import * as WorkQueueContract from "./WorkQueueContract.ts"
 
 describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
   let url = ""
@@ -26,6 +28,31 @@ describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
       })
     )
   })
+})
+
+describe.skipIf(!Servers.hasPostgres)("the queue of chunks on PostgreSQL", () => {
+  it.live(
+    "holds to its contract",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const open = Effect.gen(function* () {
+          const context = yield* Layer.build(Layer.fresh(NodeHost.existingStore(url)))
+          const { database } = Context.get(context, Store.Store)
+          const server = database.server!
+          const lease = yield* server.lease.begin
+          return {
+            queue: WorkQueue.make(database, server),
+            vanish: Servers.sql(url, `UPDATE leases SET expires_at = 0 WHERE id = ${lease}`)
+          }
+        })
+        for (const [name, one] of Object.entries(WorkQueueContract.cases)) {
+          yield* Effect.annotateLogs(Effect.scoped(WorkQueueContract.run(one, open)), { name })
+          yield* Servers.sql(url, "TRUNCATE jobs, chunks, replies")
+        }
+      }).pipe(Effect.scoped),
+    60_000
+  )
 })
 
 describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {

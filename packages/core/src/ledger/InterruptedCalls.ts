@@ -57,13 +57,19 @@ const settlement = (database: Database.Service, run: number, before: number): Re
     `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
       SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
         CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was in flight' FROM ${table}${where}`
-  // A server lets only one of two processes remove a row, and knows the leases of those that still call; SQLite has one
-  // writing transaction at a time.
+  // A server lets only one of two processes remove a row, and knows the leases of those that still call: a process whose
+  // calls are settled records nothing more. SQLite has one writing transaction at a time.
+  const mine = database.server?.lease.current() ?? 0
   return database.dialect === "pg"
     ? [
+        ...Lease.ending(
+          `SELECT calls.lease FROM calls WHERE calls.run = ? AND calls.lease <> ? AND NOT ${Lease.lasts("calls.lease")}`,
+          [run, mine]
+        ),
         {
-          sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND (lease IS NULL OR lease = ? AND id < ? OR NOT ${Lease.lasts("calls.lease")}) RETURNING *) ${from("gone")}`,
-          params: [run, database.server?.lease.current() ?? null, before]
+          sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND (lease IS NULL OR lease = ? AND id < ?
+            OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.id = calls.lease AND leases.is_over = 0)) RETURNING *) ${from("gone")}`,
+          params: [run, mine, before]
         }
       ]
     : [

@@ -215,7 +215,7 @@ const planOf = (database: Database.Service, identity: string) =>
 const takeFrom = (database: Database.Service, run: StoredRun) =>
   !run.isAbandoned || run.lease === undefined || run.lease === database.server?.lease.current()
     ? Effect.void
-    : Effect.asVoid(database.query("UPDATE leases SET is_over = 1 WHERE id = ?", [run.lease]))
+    : Effect.asVoid(database.transaction(Lease.ending("SELECT id FROM leases WHERE id = ?", [run.lease])))
 
 const create =
   (database: Database.Service): RunRepo["create"] =>

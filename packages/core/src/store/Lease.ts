@@ -44,6 +44,15 @@ export const lasts = (column: string): string =>
 /** This process. */
 export const here = (): { readonly host: string; readonly pid: number } => ({ host: hostname(), pid: process.pid })
 
+/**
+ * Statements that end leases for good: a group that one of them is writing is waited for, and each later one is refused,
+ * even when the process wakes up and renews. `which` selects the numbers of leases that have lapsed.
+ */
+export const ending = (which: string, params: ReadonlyArray<unknown>): ReadonlyArray<Statement.Statement> => [
+  { sql: `UPDATE leases SET is_over = 1 WHERE is_over = 0 AND id IN (${which})`, params },
+  { sql: `UPDATE lanes SET number = -1 WHERE lease IN (${which})`, params }
+]
+
 export const make = Effect.fnUntraced(function* (
   query: Statement.Query,
   /** Sends a statement once, without waiting for a server that is away. */

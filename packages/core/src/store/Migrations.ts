@@ -273,6 +273,8 @@ export const migrations = {
   "0021_attempts": Effect.andThen(
     run("ALTER TABLE calls ADD COLUMN attempt INT"),
     onPg(
+      "ALTER TABLE lanes ADD COLUMN lease INT",
+      "CREATE INDEX lanes_lease ON lanes (lease)",
       "CREATE TABLE grants (run INT NOT NULL, attempt INT NOT NULL, name TEXT NOT NULL, lease INT NOT NULL, PRIMARY KEY (run, attempt, name, lease))"
     )
   )

@@ -79,7 +79,7 @@ const valueOf = (value: unknown): string => {
 /** A server accepts neither NUL in text nor half of a surrogate pair; JSON escapes both. */
 const UNSOUND = /\\u(?:0000|d[89a-f])/
 
-const GUARD = `UPDATE lanes SET number = ? WHERE id = ? AND number = ?
+const GUARD = `UPDATE lanes SET number = ?, lease = ? WHERE id = ? AND number = ?
   AND (CAST(? AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM leases WHERE leases.id = ? AND is_over = 0))`
 
 /** How often a write is sent while the server answers other statements, and the pause before it, in milliseconds. */
@@ -206,6 +206,7 @@ export const make = (statements: Statements): ServerGroups => {
 
   const guard = (lane: Lane): ReadonlyArray<unknown> => [
     lane.number + 1,
+    lease.current() ?? null,
     lane.id,
     lane.number,
     lease.current() ?? null,

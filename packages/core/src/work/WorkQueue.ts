@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
-import type * as Database from "../store/Database.ts"
+import * as Database from "../store/Database.ts"
 import * as Lease from "../store/Lease.ts"
 
 /** A run with workers. */
@@ -92,8 +92,14 @@ const ofWorker = (
   take: (run, attempt) =>
     Effect.gen(function* () {
       const mine = yield* lease.begin
-      const some = yield* repeatable(`SELECT 1 AS one FROM chunks WHERE ${FREE} LIMIT 1`, [run, attempt])
-      if (some.length === 0) return undefined
+      const [free] = yield* repeatable(`SELECT lease FROM chunks WHERE ${FREE} ORDER BY id LIMIT 1`, [run, attempt])
+      if (free === undefined) return undefined
+      const before = Database.toNumber(free["lease"])
+      // The process that had it may only be frozen.
+      if (before !== undefined && before !== mine)
+        yield* database.transaction(
+          Lease.ending(`SELECT id FROM leases WHERE id = ? AND (is_over = 1 OR ${Lease.LAPSED})`, [before])
+        )
       const [row] = yield* database.query(
         `UPDATE chunks SET lease = ?, attempts = attempts + 1 WHERE id = (
           SELECT id FROM chunks WHERE ${FREE} ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, content, attempts`,

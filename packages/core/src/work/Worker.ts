@@ -85,7 +85,14 @@ export const work = Effect.fnUntraced(function* (flow: Flow.Any, options: WorkOp
     yield* Effect.forkScoped(Effect.andThen(options.drain, Deferred.succeed(ending, undefined)))
   const serve = Effect.gen(function* () {
     while (!Deferred.isDoneUnsafe(ending)) {
-      for (const job of yield* unusable(store, queue.jobs(flow.name))) yield* serveJob(worker, job)
+      for (const job of yield* unusable(store, queue.jobs(flow.name))) {
+        const isServed = yield* serveJob(worker, job)
+        if (isServed || !(yield* unusable(store, server.lease.isLost))) continue
+        return yield* Store.unusable(
+          store.name,
+          "this worker was silent for more than ten seconds, and others have its work: start it again"
+        )
+      }
       if (options.run !== undefined && (yield* isOver(store, options.run))) return
       yield* Effect.raceFirst(Effect.sleep(POLL), Deferred.await(ending))
     }
@@ -118,15 +125,15 @@ const isOver = (store: Store.Service, name: string) =>
     onSuccess: ({ status }) => status !== "running"
   })
 
-/** Works on a run, if this worker has the same code. */
+/** Works on a run, if this worker has the same code. Tells whether it ended well. */
 const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job) {
   const { done, notice, options, store } = worker
   const attempt = `${job.run}/${job.attempt}`
   const content = Option.getOrUndefined(WorkCode.decodeJob(job.content))
-  if (done.has(attempt) || content === undefined) return
+  if (done.has(attempt) || content === undefined) return true
   const run = yield* unusable(store, store.runs.get(job.run))
   if (run?.status !== "running" || run.tries !== job.attempt || (options.run !== undefined && run.name !== options.run))
-    return
+    return true
   const exit = yield* Effect.exit(Effect.scoped(rowsOf(worker, run, content)))
   worker.run = undefined
   if (Exit.isFailure(exit)) {
@@ -139,6 +146,7 @@ const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job
     yield* notice(`run ${run.name}: ${message}`)
   }
   yield* Effect.ignore(say(worker))
+  return Exit.isSuccess(exit)
 })
 
 const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredRun, content: WorkCode.JobContent) {
