@@ -32,7 +32,7 @@ const childrenOf = (child: ChildProcess): ReadonlyArray<number> => {
   }
 }
 
-/** Starts `pipe` again whenever it ends, until it is told to leave. */
+/** Starts `pipe` again whenever it ends, until `end`. */
 const kept = (args: ReadonlyArray<string>, cwd: string, env: { readonly [name: string]: string }) => {
   let child: ChildProcess | undefined
   let isOver = false

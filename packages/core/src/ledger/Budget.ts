@@ -55,6 +55,10 @@ export interface Budget {
   readonly left: () => Money.Money | undefined
   /** Takes from each limit what is neither spent nor reserved, to give it back to other processes. */
   readonly release: () => ReadonlyArray<BudgetAccount.Rest>
+  /** Whether a limit only warns. */
+  readonly warns: boolean
+  /** Describes, once, each limit that is spent and only warns. */
+  readonly warnings: () => ReadonlyArray<string>
   /** Whether no call is in flight, and none was admitted since the last call. */
   readonly isIdle: () => boolean
   /** What is left of each limit that stops a run. */
@@ -80,24 +84,26 @@ export const make = (
   pricing: Pricing.Service,
   grants?: BudgetAccount.Grants
 ): Budget => {
-  const accounts = BudgetAccount.all(options)
-  if (grants !== undefined) BudgetAccount.empty(accounts)
+  const all = BudgetAccount.all(options)
+  const accounts = grants === undefined ? all : BudgetAccount.empty(all)
   const state = BudgetGuard.makeState(pricing, accounts, grants)
-  const all = accounts.find((account) => account.isForAll)
+  const total = accounts.find((account) => account.isForAll)
   return {
     hook: BudgetGuard.make(state),
     hold: (held) => {
-      if (all === undefined) return () => {}
-      BudgetAccount.hold([all], held)
+      if (total === undefined) return () => {}
+      BudgetAccount.hold([total], held)
       return () => {
-        BudgetAccount.release([all], held)
+        BudgetAccount.release([total], held)
         BudgetGuard.wake(state)
       }
     },
     spend: (step, model, money, tokens) => BudgetGuard.spend(state, step, model, money, tokens),
-    left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney),
+    left: () => (total?.money === undefined ? undefined : total.money - total.spentMoney),
     release: () =>
       accounts.flatMap((account) => (account.whole === undefined ? [] : [BudgetAccount.takeRest(account)])),
+    warns: accounts.some((account) => account.warns),
+    warnings: () => BudgetGuard.exceeded(accounts),
     isIdle: () => BudgetGuard.isIdle(state),
     rest: () => accounts.flatMap((account) => (account.warns ? [] : [BudgetAccount.restOf(account)]))
   }

@@ -121,15 +121,15 @@ export interface Grants {
   readonly isSpending: (names: ReadonlyArray<string>) => Effect.Effect<boolean>
 }
 
-/** Takes the limits away: they are granted piece by piece. */
-export const empty = (accounts: ReadonlyArray<BudgetAccount>): void => {
-  for (const account of accounts) {
-    if (account.warns) continue
+/** Takes the limits away: they are granted piece by piece. Those that only warn need the totals of all processes. */
+export const empty = (accounts: ReadonlyArray<BudgetAccount>): ReadonlyArray<BudgetAccount> =>
+  accounts.filter((account) => {
+    if (account.warns) return false
     account.whole = { money: account.money, tokens: account.tokens }
     if (account.money !== undefined) account.money = Money.zero
     if (account.tokens !== undefined) account.tokens = 0
-  }
-}
+    return true
+  })
 
 /** Takes from an account what is neither spent nor reserved. */
 export const takeRest = (account: BudgetAccount): Rest => {

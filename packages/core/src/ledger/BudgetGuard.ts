@@ -120,7 +120,7 @@ export const make =
     })
 
 /** The warnings, each given once, for accounts that are spent and only warn. */
-const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
+export const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
     account.warned = true

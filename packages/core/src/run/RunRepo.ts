@@ -37,6 +37,8 @@ export const Options = Schema.Struct({
   /** The seed of its simulated answers. */
   simulateSeed: Schema.optionalKey(Schema.String),
   budget: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Its workers: a number on its machine, or `any`. */
+  workers: Schema.optionalKey(Schema.String),
   /**
    * Whether requests go in batches, overriding the flow's own stack, and the deadline in milliseconds from the start.
    */

@@ -3,11 +3,8 @@
  *
  * @internal
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
@@ -23,12 +20,7 @@ import * as Parameter from "../flow/Parameter.ts"
 import type * as StepKey from "../flow/StepKey.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as Lease from "../store/Lease.ts"
-import * as Coordinator from "../work/Coordinator.ts"
 import * as SharedLimiter from "../work/SharedLimiter.ts"
-import * as WorkCode from "../work/WorkCode.ts"
-import * as WorkerList from "../work/WorkerList.ts"
-import * as WorkQueue from "../work/WorkQueue.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
@@ -37,7 +29,8 @@ import * as Journal from "./Journal.ts"
 import * as Replay from "./Replay.ts"
 import type * as RunEnd from "./RunEnd.ts"
 import * as RunFiles from "./RunFiles.ts"
-import * as RunSession from "./RunSession.ts"
+import type * as RunSession from "./RunSession.ts"
+import * as RunWorkers from "./RunWorkers.ts"
 
 /** The stack and the journals of a run. */
 export interface Prepared {
@@ -178,117 +171,15 @@ const steps = Effect.fnUntraced(function* (
 const allRows: Rows = ({ environment, layers, session }) =>
   Effect.gen(function* () {
     const { flow, holders, options, state } = session
-    const isShared = options.workers === true
-    const last = isShared ? yield* session.store.rows.lastResult : 0
-    const coordinator = isShared ? yield* withWorkers(session, environment, layers) : undefined
+    const workers = options.workers === true ? yield* RunWorkers.start(session, environment, layers) : undefined
     const work = Replay.run(flow, state, holders, {
       ...options,
       problemOf: problemOf(session),
       packs: LayerAnnotations.has(layers, LayerAnnotations.Packs),
-      warm: coordinator?.warm
+      warm: workers?.warm
     })
-    return yield* coordinator === undefined
-      ? work
-      : Effect.ensuring(
-          work,
-          Effect.all([coordinator.close, settled(session), restoreTotals(session), restoreMade(session, last)], {
-            discard: true
-          })
-        )
+    return yield* workers === undefined ? work : Effect.ensuring(work, workers.end)
   })
-
-/** Announces the run to workers. */
-const withWorkers = Effect.fnUntraced(function* (
-  session: RunSession.RunSession,
-  environment: StepKey.StepKeyEnvironment,
-  layers: ReadonlyArray<ModelClient.LayerInfo>
-) {
-  const { flow, holders, options, rest, run, state, store } = session
-  const { server } = store.database
-  const limits = RunSession.limitsOf(flow, options)
-  const refuse = (message: string) => new Node.FlowError({ message })
-  // Checked before the run was claimed.
-  if (server === undefined) return undefined
-  if (layers.some(({ name }) => name === "Budget"))
-    return yield* refuse(
-      "Budget.layer counts the calls of one process: give the flow its `budget` instead, which workers share"
-    )
-  if (holders.length > 0) return yield* refuse("batches are sent by one process: run without workers, or online")
-  const team = { present: 0, shares: new Map() }
-  state.team = team
-  const coordinator = yield* Coordinator.make({
-    queue: WorkQueue.make(store.database, server),
-    list: WorkerList.make(store.database, server),
-    run: { id: run.id, name: run.name, tries: run.tries, flow: flow.name },
-    team,
-    emit: state.emit,
-    job: {
-      code: WorkCode.of(flow, environment),
-      parameters: yield* Effect.try({
-        try: () => JSON.parse(JSON.stringify(options.parameters ?? {})) as WorkCode.JobContent["parameters"],
-        catch: () => refuse("parameters of a run with workers must be plain data")
-      }),
-      ...(limits === undefined ? undefined : { budget: JSON.parse(JSON.stringify(limits)) as Schema.Json }),
-      cache: options.cache !== false
-    },
-    budget: rest,
-    giveBack: session.giveBack("ifIdle"),
-    isJournaled: (node) => state.journalOf(node) !== undefined,
-    onFailure: state.failElsewhere,
-    onMade: state.addMade,
-    stop: state.stop
-  })
-  yield* Effect.forkScoped(
-    Effect.forever(
-      Effect.flatMap(Effect.timed(restoreTotals(session)), ([took]) =>
-        // A large ledger is added up less often.
-        Effect.sleep(Duration.max(TOTALS, Duration.times(took, 20)))
-      )
-    )
-  )
-  return coordinator
-})
-
-/** How often the totals of a run with workers are read from the store. */
-const TOTALS = Duration.seconds(2)
-
-/** Records the calls of workers that have died, whose leases lapse within seconds. */
-const settled = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    yield* store.commit
-    const until = (yield* Clock.currentTimeMillis) + Lease.DURATION + SETTLING
-    while (state.stopped()?.kind !== "interrupted") {
-      yield* store.ledger.settle(run.id)
-      const isOpen = (yield* store.ledger.unsettled).includes(run.id)
-      if (!isOpen || (yield* Clock.currentTimeMillis) > until) return
-      yield* Effect.sleep(SETTLING / 10)
-    }
-  }).pipe(Effect.interruptible, Effect.ignore)
-
-/** How much longer than a lease calls are waited for, in milliseconds. */
-const SETTLING = 2_000
-
-/** The ledger of all processes of the run. */
-const restoreTotals = ({ run, state, store }: RunSession.RunSession): Effect.Effect<void> =>
-  Effect.ignore(
-    Effect.map(Effect.andThen(store.commit, store.ledger.sums(run.id)), (sums) => {
-      state.totals.clear()
-      for (const sum of sums) state.totals.restore(sum)
-    })
-  )
-
-/** Counts what all processes have computed: results of a worker that died are not reused when they are found. */
-const restoreMade = ({ flow, run, state, store }: RunSession.RunSession, last: number): Effect.Effect<void> =>
-  Effect.ignore(
-    Effect.map(store.rows.madeSince(run.id, last), (made) => {
-      for (const node of flow.graph.nodes) {
-        const results = made.get(node.name)
-        if (results === undefined) continue
-        const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1
-        state.setMade(node.name, Math.floor(results / samples))
-      }
-    })
-  )
 
 /** Why the outputs must not replace what is there: they are less than it, or than the previous attempt read. */
 const problemOf =

@@ -298,7 +298,11 @@ export const limitsOf = (flow: Flow.Any, options: RunOptions.RunOptions): Budget
   return Object.keys(limits).length === 0 ? undefined : limits
 }
 
-const makeBudget = (limits: Budget.Options | undefined, pricing: Pricing.Service, grants?: BudgetAccount.Grants) =>
+export const makeBudget = (
+  limits: Budget.Options | undefined,
+  pricing: Pricing.Service,
+  grants?: BudgetAccount.Grants
+) =>
   limits === undefined
     ? Effect.undefined
     : Effect.try({

@@ -55,7 +55,10 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
       ...input,
       simulate,
       simulateSeed: Option.orElse(input.simulateSeed, () => Option.fromUndefinedOr(options.simulateSeed)),
-      budget: input.budget.length > 0 ? input.budget : (options.budget ?? [])
+      budget: input.budget.length > 0 ? input.budget : (options.budget ?? []),
+      // Failed rows are retried by one process.
+      workers:
+        what === "failed" ? input.workers : Option.orElse(input.workers, () => Option.fromUndefinedOr(options.workers))
     }
   })
 })

@@ -222,6 +222,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
       simulate: input.simulate,
       ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
       budget: input.budget,
+      ...(Option.isSome(input.workers) ? { workers: input.workers.value } : undefined),
       ...(batch === undefined ? undefined : { batch: batch !== "off" }),
       ...(typeof batch !== "object" || batch.deadline === undefined
         ? undefined
