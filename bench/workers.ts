@@ -2,7 +2,7 @@
  * What workers give: the same rows with one, two and four workers, and with one process that has as many calls in flight as
  * four workers together. The store is a real PostgreSQL of this machine, or SQLite for one process.
  *
- *     node workers.ts [--rows 4000] [--latency 200] [--calls 32] [--workers 1,2,4]
+ *     node workers.ts [--rows 4000] [--latency 200] [--calls 32] [--workers 1,2,4] [--no-alone]
  *
  * `--rows` is for each worker, so that all runs last equally long.
  */
@@ -21,7 +21,9 @@ import * as Servers from "../test/Servers.ts"
 import { model, prompts } from "./peer.ts"
 
 const { values } = parseArgs({
+  allowNegative: true,
   options: {
+    alone: { type: "boolean", default: true },
     rows: { type: "string", default: "4000" },
     latency: { type: "string", default: "200" },
     calls: { type: "string", default: "32" },
@@ -104,6 +106,20 @@ const cpuOf = (store: string): number => {
   return (ticks(main, 11) + ticks(main, 13) + children.reduce((sum, pid) => sum + ticks(pid, 11), 0)) / 100
 }
 
+/** The transactions of a server and the bytes of its log so far. A statement alone is a transaction. */
+const written = (store: string): { readonly transactions: number; readonly bytes: number } => {
+  const [transactions, bytes] = Effect.runSync(
+    Servers.sql(
+      store,
+      "SELECT sum(xact_commit), pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') FROM pg_stat_database WHERE datname = 'postgres'"
+    )
+  )
+    .trim()
+    .split("|")
+    .map(Number)
+  return { transactions: transactions!, bytes: bytes! }
+}
+
 /** A provider in a process of its own. */
 const provider = Effect.acquireRelease(
   Effect.promise(async () => {
@@ -159,8 +175,10 @@ const together = (workers: number) =>
         }
       })
       const before = cpuOf(store)
+      const first = written(store)
       const run = yield* Effect.promise(() => start("coordinator", store, url, count, calls).used)
       const server = cpuOf(store) - before
+      const last = written(store)
       for (const { child } of all) child.stdin.end()
       const used = yield* Effect.promise(() => Promise.all(all.map(({ used }) => used)))
       row(`${workers} × ${calls} calls`, count / run.seconds, [
@@ -168,7 +186,9 @@ const together = (workers: number) =>
         ["and", run.memory, "MB"],
         ["workers", (used.reduce((sum, { cpu }) => sum + cpu, 0) / count) * 1e3, "ms/row"],
         ["and", Math.max(...used.map(({ memory }) => memory)), "MB"],
-        ["PostgreSQL", (server / count) * 1e3, "ms/row"]
+        ["PostgreSQL", (server / count) * 1e3, "ms/row"],
+        ["and", (last.transactions - first.transactions) / count, "transactions/row"],
+        ["and", (last.bytes - first.bytes) / count / 1e3, "kB/row"]
       ])
     })
   )
@@ -176,8 +196,10 @@ const together = (workers: number) =>
 await Effect.runPromise(
   Effect.gen(function* () {
     const counts = values.workers.split(",").map(Number)
-    yield* alone(calls, rows)
-    yield* alone(calls * Math.max(...counts), rows * Math.max(...counts))
+    if (values.alone) {
+      yield* alone(calls, rows)
+      yield* alone(calls * Math.max(...counts), rows * Math.max(...counts))
+    }
     for (const workers of counts) yield* together(workers)
   })
 )

@@ -39,6 +39,8 @@ export const flow = (
     readonly stack?: string
     readonly options?: string
     readonly output?: string
+    /** What stands before the call of the step. */
+    readonly before?: string
   } = {}
 ): string => `
 import { Cache, Flow, Ledger, Parameter, Retry, Sink, Source, Stack } from "@pipe/core"
@@ -47,7 +49,7 @@ import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 
 const rows = ${parts.source ?? `Source.fromIterable("rows", ["bee", "hive", "bee"])`}
-const answer = Flow.step("answer", { row: rows }, ({ row }) =>
+const answer = Flow.step("answer", { row: rows }, ({ row }) =>${parts.before === undefined ? "" : ` ${parts.before}`}
   LanguageModel.generateText({ prompt: "Say something of " + JSON.stringify(row) }).pipe(Effect.map((r) => r.text)))
 
 export default Flow.make("test", {

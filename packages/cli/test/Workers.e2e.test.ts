@@ -3,7 +3,8 @@ import { Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { execFileSync, type ChildProcess } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
+import { connect, createServer, type AddressInfo, type Socket } from "node:net"
 import { join } from "node:path"
 import * as Servers from "../../../test/Servers.ts"
 import * as Soak from "../../../test/Soak.ts"
@@ -30,6 +31,51 @@ const childrenOf = (child: ChildProcess): ReadonlyArray<number> => {
   } catch {
     return []
   }
+}
+
+/** A way to a server on which everything can be lost, both ways or one, while its connections stay open. */
+const way = (url: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const to = new URL(url)
+      let lost: "nothing" | "answers" | "all" = "nothing"
+      const sockets = new Set<Socket>()
+      const server = createServer((from) => {
+        const target = connect(Number(to.port), to.hostname)
+        for (const socket of [from, target]) {
+          sockets.add(socket)
+          socket.on("error", () => socket.destroy())
+          socket.on("close", () => (from.destroy(), target.destroy(), sockets.delete(socket)))
+        }
+        from.on("data", (data) => (lost === "all" ? undefined : target.write(data)))
+        target.on("data", (data) => (lost === "nothing" ? from.write(data) : undefined))
+      })
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done))
+      to.port = String((server.address() as AddressInfo).port)
+      return {
+        url: to.href,
+        lose: (what: typeof lost) => {
+          // What was lost does not come later: a connection that has lost something is of no more use.
+          if (what === "nothing") for (const socket of sockets) socket.destroy()
+          lost = what
+        },
+        close: () => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        }
+      }
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+/** Shifts the clock of a process (libfaketime, Debian's package `faketime`), where it is installed. */
+const clock = (seconds: number): { readonly [name: string]: string } => {
+  const file = ["x86_64", "aarch64"]
+    .map((cpu) => `/usr/lib/${cpu}-linux-gnu/faketime/libfaketime.so.1`)
+    .find(existsSync)
+  return file === undefined || seconds === 0
+    ? {}
+    : { LD_PRELOAD: file, FAKETIME: `${seconds > 0 ? "+" : ""}${seconds}s` }
 }
 
 /** Starts `pipe` again whenever it ends, until `end`. */
@@ -114,16 +160,20 @@ describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
   )
 
   it.live.skipIf(!Soak.isSoak)(
-    "survives everything at once: workers and the run killed and frozen, the server restarted and away",
+    "survives everything at once: workers and the run killed, frozen and cut off, clocks that differ, the server restarted and away",
     () =>
       Effect.gen(function* () {
         const server = yield* Servers.postgresServer()
         const simulator = yield* Simulator.start({ latency: "100 millis" })
         const env = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: simulator.openAiUrl, PIPE_STORE: server.url }
         const cwd = folder(files)
-        const workers = Array.from({ length: WORKERS }, () => kept(["worker", "flow.ts", "--quiet"], cwd, env))
+        const ways = yield* Effect.all(Array.from({ length: WORKERS }, () => way(server.url)))
+        // The clock of one is ten minutes ahead, that of another behind.
+        const workers = ways.map(({ url }, n) =>
+          kept(["worker", "flow.ts", "--quiet"], cwd, { ...env, PIPE_STORE: url, ...clock([0, 600, -600][n] ?? 0) })
+        )
         yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all(workers.map(({ end }) => end()))))
-        const faults = { killed: 0, frozen: 0, runs: 0, restarts: 0 }
+        const faults = { killed: 0, frozen: 0, cut: 0, runs: 0, restarts: 0 }
         let child: ChildProcess | undefined
         let isDone = false
         const onStart = (started: ChildProcess) => (child = started)
@@ -141,9 +191,15 @@ describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
             yield* Effect.sleep(4_000)
             if (simulator.requests() < 100 || isDone) continue
             const fault = Math.random()
-            if (fault < 0.45) {
+            if (fault < 0.35) {
               faults.killed++
               pick().signal("SIGKILL")
+            } else if (fault < 0.55) {
+              faults.cut++
+              const cut = ways[Math.floor(Math.random() * ways.length)]!
+              cut.lose(Math.random() < 0.5 ? "all" : "answers")
+              const heal = Effect.sync(() => cut.lose("nothing"))
+              yield* Effect.forkScoped(Effect.andThen(Effect.sleep(5_000 + Math.random() * 20_000), heal))
             } else if (fault < 0.7) {
               faults.frozen++
               const frozen = pick()
@@ -192,8 +248,36 @@ describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
         // No answer is recorded twice: neither by a process that wakes up, nor by a group that is sent again.
         const recorded = Number(yield* sql("SELECT count(*) FROM attempts WHERE estimated = 0"))
         assert.isAtMost(recorded, simulator.requests(), what)
-        const disturbed = faults.killed + faults.frozen + faults.runs * (1 + WORKERS) + faults.restarts * WORKERS
+        const disturbed =
+          faults.killed + faults.frozen + faults.cut + faults.runs * (1 + WORKERS) + faults.restarts * WORKERS
         assert.isAtMost(simulator.requests(), ROWS + disturbed * 16, what)
+      }).pipe(Effect.scoped),
+    Soak.timeout(120_000)
+  )
+
+  it.live.skipIf(!Soak.isSoak)(
+    "fails a row alone that ends each process that has it",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.postgres
+        const simulator = yield* Simulator.start()
+        const cwd = folder({
+          "flow.ts": flow({
+            source: `Source.fromIterable("rows", Array.from({ length: 60 }, (_, i) => i === 17 ? "poison" : "word " + i))`,
+            before: `row === "poison" ? Effect.sync(() => process.exit(9)) :`,
+            options: "concurrency: 4, allowFailedRows: 1,"
+          })
+        })
+        const ran = yield* Effect.promise(() =>
+          pipe(["run", "flow.ts", "--quiet", "--workers", "2"], {
+            cwd,
+            env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: simulator.openAiUrl, PIPE_STORE: url }
+          })
+        )
+        assert.strictEqual(ran.code, 0, ran.stderr)
+        assert.lengthOf(readFileSync(join(cwd, "out.jsonl"), "utf8").trim().split("\n"), 59)
+        const errors = readFileSync(join(cwd, "out.errors.jsonl"), "utf8")
+        assert.deepInclude(JSON.parse(errors), { position: "rows[17]", error: "WorkerLost" })
       }).pipe(Effect.scoped),
     Soak.timeout(120_000)
   )

@@ -162,11 +162,16 @@ const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk):
     rows,
     (encoded) => {
       const row = WorkChunk.decodeRow(encoded, domain.size)
-      return row === undefined || state.stopped() !== undefined ? Effect.void : window.withPermit(domain.program(row))
+      const computed =
+        row === undefined || state.stopped() !== undefined ? Effect.void : window.withPermit(domain.program(row))
+      // The next chunk is taken while the last rows of this one are computed.
+      return Effect.ensuring(
+        computed,
+        Effect.sync(() => void loop.rows--)
+      )
     },
     { concurrency: "unbounded", discard: true }
   )
-  loop.rows -= rows.length
   options.onRows(rows.length)
   const stop = state.stopped()
   return {
