@@ -33,7 +33,7 @@ const inputOf = (tokens: RunEvent.RunFinished["tokens"]): number =>
 /** The report as lines of text. */
 export const render = (summary: Summary): string => {
   const { calls, waited } = summary
-  const lines = [...outcome(summary), ...reused(summary), ...batches(summary)]
+  const lines = [...outcome(summary), ...reused(summary), ...gaps(summary), ...batches(summary)]
   if (RunTotals.answers(calls.answers) === 0 && calls.attempts === 0)
     return [...lines, "  no model was called: total cost $0.00"].join("\n")
   return [
@@ -79,12 +79,27 @@ const outcome = (summary: Summary): ReadonlyArray<string> => {
   ]
 }
 
+/** How many rows of a node were reused, of those that it was computed for. */
+const reusedOf = ({ done, kind, name, reused, skipped }: RunEvent.NodeProgress): string =>
+  kind === "Expand"
+    ? `${name} ${Format.of(reused, "list")}`
+    : `${name} ${count(reused)} of ${count(kind === "Filter" ? done + skipped : done)} rows`
+
 const reused = ({ nodes }: Summary): ReadonlyArray<string> => {
   const some = nodes.filter((node) => node.reused > 0)
-  return some.length === 0
-    ? []
-    : [`  reused: ${some.map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`).join(", ")}`]
+  return some.length === 0 ? [] : [`  reused: ${some.map(reusedOf).join(", ")}`]
 }
+
+/** Groups that lack rows, and rows without a partner. */
+const gaps = ({ nodes }: Summary): ReadonlyArray<string> =>
+  nodes.flatMap(({ incomplete, name, unmatched }) => [
+    ...(incomplete === undefined
+      ? []
+      : [`  ${name}: ${Format.of(incomplete, "group lacks", "groups lack")} rows that failed`]),
+    ...(unmatched === undefined
+      ? []
+      : [`  ${name}: ${Format.of(unmatched.rows, "row has", "rows have")} no partner (first: ${unmatched.first})`])
+  ])
 
 const batches = (summary: Summary): ReadonlyArray<string> => {
   if (summary.batches === undefined) return []

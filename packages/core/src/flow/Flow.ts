@@ -46,6 +46,8 @@ import type * as Features from "../routing/Features.ts"
 import type * as Quality from "../routing/Quality.ts"
 import type * as Store from "../store/Store.ts"
 import * as FlowGraph from "./FlowGraph.ts"
+import * as AuthorValue from "./AuthorValue.ts"
+import type * as GroupKey from "./GroupKey.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import * as Sink from "./Sink.ts"
@@ -372,19 +374,19 @@ const STEP_OPTIONS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Computes a value for each row from the values of other nodes. Results are kept in the store and reused by later runs.
+ * Computes a value for each row from the values of other nodes, with an effect or a plain function. Results are kept in the store and reused by later runs.
  */
 export const step = <
   In extends Node.Inputs,
   B,
-  E,
-  R,
+  E = never,
+  R = never,
   const O extends Pick<StepOptions<In>, "when" | "samples"> = {},
   A = string
 >(
   name: string,
   inputs: In,
-  run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
+  run: (values: Node.Values<In>) => B | Effect.Effect<B, E, R>,
   options?: O & StepOptions<In, A>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In, A> = options ?? {}
@@ -411,7 +413,12 @@ export const map = <In extends Node.Inputs, B>(
     {
       _tag: "Step",
       inputs,
-      run: (values: Node.Values<In>) => Effect.sync(() => f(values)),
+      run: (values: Node.Values<In>) =>
+        Effect.sync(() => {
+          const made = f(values)
+          AuthorValue.refusePromise("the function of the step", made)
+          return made
+        }),
       when: undefined,
       samples: undefined,
       varying: undefined,
@@ -445,48 +452,72 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
     { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
   )
 
+/** What becomes of groups that lack rows, because they have failed. */
+export interface GroupOptions {
+  /**
+   * - `fail` (default): the group fails, and the failure names the rows
+   * - `skip`: the group has no value
+   * - `keep`: its value is that of the other rows. Outputs have the number of missing rows as `$missing`.
+   *
+   * Rows that a filter drops, and those of `onError: "skip"`, are not missing.
+   */
+  readonly missing?: Node.OnMissing
+}
+
 /**
  * Folds many rows into one, or into one per group, in row order. Only the state is held in memory.
  *
- * `by` returns the group of a row. Groups are emitted in the order of their first rows. `finish`, which may call a
- * model, turns the state of a group into its value.
+ * `by` returns the group of a row: a text, a number, a boolean, or a record of them. Groups are emitted in the order of
+ * their first rows. `finish`, which may call a model, turns the state of a group into its value. `missing` is the number
+ * of its rows that have failed (see `GroupOptions`).
  */
-export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
+export const reduce = <
+  In extends Node.Inputs,
+  S,
+  B = S,
+  E = never,
+  R = never,
+  const K extends GroupKey.GroupKey = string
+>(
   name: string,
   inputs: In,
   options: {
-    readonly by?: (values: Node.Values<In>) => string
+    readonly by?: (values: Node.Values<In>) => K
     readonly initial: () => S
     readonly step: (state: S, values: Node.Values<In>) => S
-    readonly finish?: (state: S, key: string) => Effect.Effect<B, E, R>
-  } & Node.NodePolicy
+    readonly finish?: (state: S, key: K, missing: number) => B | Effect.Effect<B, E, R>
+  } & GroupOptions
+    & Node.NodePolicy
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   Node.commonDomain(`reduce ${name}`, inputs)
-  const { by, finish, initial, step, ...policy } = options
+  const { by, finish, initial, missing = "fail", step, ...policy } = options
   return Node.make(
     name,
-    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, meaning: finish, policy },
+    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, meaning: finish, missing, policy },
     undefined
   )
 }
 
-/** Computes one value per group from all its rows, or from the first `take`. */
-export const group = <In extends Node.Inputs, B, E, R>(
+/** Computes one value per group from all its rows, or from the first `take`. Groups are those of `reduce`. */
+export const group = <In extends Node.Inputs, B, E = never, R = never, const K extends GroupKey.GroupKey = string>(
   name: string,
   inputs: In,
   options: {
-    readonly by: (values: Node.Values<In>) => string
+    readonly by: (values: Node.Values<In>) => K
     /** The number of rows of a group passed to `run`. Default: all. */
     readonly take?: number
-  } & Node.NodePolicy,
+  } & GroupOptions
+    & Node.NodePolicy,
   run: (group: {
-    readonly key: string
+    readonly key: K
     readonly rows: ReadonlyArray<Node.Values<In>>
     /** The number of rows in the group, including those beyond `take`. */
     readonly count: number
-  }) => Effect.Effect<B, E, R>
+    /** The number of its rows that have failed. It is above 0 with `missing: "keep"` only. */
+    readonly missing: number
+  }) => B | Effect.Effect<B, E, R>
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { by, take = Number.POSITIVE_INFINITY, ...policy } = options
+  const { by, missing = "fail", take = Number.POSITIVE_INFINITY, ...policy } = options
   interface State {
     readonly rows: Array<Node.Values<In>>
     count: number
@@ -504,33 +535,48 @@ export const group = <In extends Node.Inputs, B, E, R>(
         if (state.rows.length < take) state.rows.push(values)
         return state
       },
-      finish: (state: State, key) => run({ key, ...state }),
+      finish: (state: State, key: K, missing) => run({ key, ...state, missing }),
       meaning: run,
+      missing,
       policy
     },
     undefined
   )
 }
 
+/** The type of a key without its literals: both sides of a join have it. */
+type Widened<K> = K extends string
+  ? string
+  : K extends number
+    ? number
+    : K extends boolean
+      ? boolean
+      : { readonly [F in keyof K]: Widened<K[F]> }
+
 /**
  * Joins the rows of two nodes by key: for each row of the first, every row of the second with an equal key.
  *
  * **Details** Rows keep the order of the first node. The second is held in memory. With `type: "left"`, a row without a
- * match appears once, with `undefined` for the second.
+ * match appears once, with `undefined` for the second. Otherwise it is dropped, and `unmatched` says how: with `warn`
+ * (default) the report has their number and the first one, with `fail` they are failed rows, with `drop` nothing is said.
+ *
+ * A key is a text, a number, a boolean, or a record of them, of one type on both sides.
  */
 export const join = <
   L extends string,
   A extends Node.Any,
   M extends string,
   B extends Node.Any,
+  const K extends GroupKey.GroupKey,
   const T extends "inner" | "left" = "inner"
 >(
   name: string,
   left: { readonly [K in L]: A },
   right: { readonly [K in M]: B },
   options: {
-    readonly on: readonly [(value: Node.Value<A>) => string | number, (value: Node.Value<B>) => string | number]
+    readonly on: readonly [(value: Node.Value<A>) => K, (value: Node.Value<B>) => NoInfer<Widened<K>>]
     readonly type?: T
+    readonly unmatched?: Node.OnUnmatched
   }
 ): Node.Node<
   { readonly [K in L]: Node.Value<A> } & { readonly [K in M]: Node.Value<B> | ("left" extends T ? undefined : never) },
@@ -544,7 +590,8 @@ export const join = <
       _tag: "Join",
       inputs: { ...left, ...right },
       on: { [leftName]: options.on[0], [rightName]: options.on[1] },
-      type: options.type ?? "inner"
+      type: options.type ?? "inner",
+      unmatched: options.unmatched ?? "warn"
     },
     undefined
   )

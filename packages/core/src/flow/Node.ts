@@ -23,6 +23,7 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as AnswerCheck from "../answer/AnswerCheck.ts"
 import type * as ModelSettings from "../client/ModelSettings.ts"
+import type * as GroupKey from "./GroupKey.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import type * as Budget from "../ledger/Budget.ts"
 import * as PackSize from "../pack/PackSize.ts"
@@ -176,7 +177,7 @@ export type Kind =
   | {
       readonly _tag: "Step"
       readonly inputs: Inputs
-      readonly run: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>
+      readonly run: (values: RowValues.Erased, sample: number) => unknown
       readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
       /** The text that varies in its calls from row to row. */
@@ -203,10 +204,12 @@ export type Kind =
   | {
       readonly _tag: "Reduce"
       readonly inputs: Inputs
-      readonly by: ((values: RowValues.Erased) => string) | undefined
+      readonly by: ((values: RowValues.Erased) => GroupKey.GroupKey) | undefined
       readonly initial: () => unknown
       readonly step: (state: RowValues.Erased, values: RowValues.Erased) => unknown
-      readonly finish: (state: RowValues.Erased, key: string) => Effect.Effect<unknown, unknown, unknown>
+      readonly finish: (state: RowValues.Erased, key: RowValues.Erased, missing: number) => unknown
+      /** What becomes of a group that lacks rows, because they have failed. */
+      readonly missing: OnMissing
       /** The author's function that `finish` runs; `undefined` when the value is the state. */
       readonly meaning: Function | undefined
       readonly policy: NodePolicy
@@ -214,9 +217,17 @@ export type Kind =
   | {
       readonly _tag: "Join"
       readonly inputs: Inputs
-      readonly on: { readonly [name: string]: (value: RowValues.Erased) => string | number }
+      readonly on: { readonly [name: string]: (value: RowValues.Erased) => GroupKey.GroupKey }
       readonly type: "inner" | "left"
+      /** What becomes of a row without a partner, where it is dropped. */
+      readonly unmatched: OnUnmatched
     }
+
+/** `fail` (default): the group fails. `skip`: it has no value. `keep`: its value is that of the other rows, and is marked. */
+export type OnMissing = "fail" | "skip" | "keep"
+
+/** `warn` (default): the report counts them, and names the first one. `fail`: they are failed rows. `drop`: nothing. */
+export type OnUnmatched = "warn" | "fail" | "drop"
 
 /** The name of a kind: `Source`, `Step`, `Filter`, `Expand`, `Reduce` or `Join`. */
 export type Tag = Kind["_tag"]
@@ -230,21 +241,6 @@ export type Tag = Kind["_tag"]
 export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}
-
-/** Checks that an author's function returned an effect. Returning a promise is a common mistake. */
-export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.isEffect(made)
-    ? (made as Effect.Effect<unknown, unknown, unknown>)
-    : Effect.die(
-        new FlowError({
-          message:
-            typeof made === "object" && made !== null && "then" in made
-              ? `${what} returns a promise, not an effect: return Effect.tryPromise(() => …), or use Effect.gen`
-              : typeof made === "object" && made !== null && Symbol.iterator in made
-                ? `${what} returns a generator, not an effect: wrap it, Effect.gen(function* () { … })`
-                : `${what} returns ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: return Effect.succeed(…), or use Flow.map for a plain function`
-        })
-      )
 
 const variance = {
   _A: (): never => undefined as never,

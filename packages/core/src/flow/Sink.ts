@@ -287,7 +287,14 @@ type ToRow = (values: { readonly [name: string]: unknown }) => unknown
 
 const shape = (rows: Rows): { readonly inputs: Node.Inputs; readonly toRow: ToRow } =>
   Node.TypeId in rows
-    ? { inputs: { value: rows as Node.Any }, toRow: (values) => values["value"] }
+    ? {
+        inputs: { value: rows as Node.Any },
+        // The rows of a group that lacks failed rows are marked.
+        toRow: ({ $missing, value }) =>
+          $missing !== undefined && typeof value === "object" && value !== null && !Array.isArray(value)
+            ? { ...value, $missing }
+            : value
+      }
     : { inputs: rows as Node.Inputs, toRow: (values) => values }
 
 type Values = ReadonlyArray<{ readonly [name: string]: unknown }>

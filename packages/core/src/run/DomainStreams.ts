@@ -165,6 +165,7 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
         values: new Array<unknown>(size),
         failed: false
       }
+      if ("isLost" in item && item.isLost === true) return Effect.succeed(Row.lostRow(row, size))
       if (read !== undefined && "offset" in item) read.offset = item.offset ?? 0
       if ("problem" in item) return Effect.as(state.onBadRow(root, row, item), row)
       row.values[0] = item.value
@@ -174,7 +175,10 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
     emit: (rows) =>
       Effect.andThen(
         Effect.forEach(outlets, (outlet) => outlet.take(rows), { discard: true }),
-        state.onRows(root, rows)
+        state.onRows(
+          root,
+          rows.filter(({ isLost }) => isLost !== true)
+        )
       )
   })
   // Nothing reads any further: producers must not wait.

@@ -17,6 +17,10 @@ export interface NodeStats {
   made: number
   failed: number
   skipped: number
+  /** Groups that lack failed rows. */
+  incomplete: number
+  /** Rows of the first side of a join without a partner, and where the first one is. */
+  unmatched: { rows: number; readonly first: string } | undefined
 }
 
 /** How far a source has been read, in the unit of its size. */
@@ -43,7 +47,16 @@ export interface NodeCounts {
   readonly endOf: (source: Node.Any) => string | undefined
 }
 
-const zero = (): NodeStats => ({ running: 0, done: 0, reused: 0, made: 0, failed: 0, skipped: 0 })
+const zero = (): NodeStats => ({
+  running: 0,
+  done: 0,
+  reused: 0,
+  made: 0,
+  failed: 0,
+  skipped: 0,
+  incomplete: 0,
+  unmatched: undefined
+})
 
 export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   const { nodes } = flow.graph
@@ -72,7 +85,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   }
 
   const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
-    const { done, failed, reused, running, skipped } = stats.get(node)!
+    const { done, failed, incomplete, reused, running, skipped, unmatched } = stats.get(node)!
     const lists = above.get(node.name)
     const total = totalOf(node)
     return {
@@ -84,7 +97,9 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       reused: Math.max(0, reused + (lists?.reused ?? 0) - (madeBefore.get(node.name) ?? 0)),
       failed: failed + (lists?.failed ?? 0),
       skipped: skipped + (lists?.skipped ?? 0),
-      ...(total === undefined ? undefined : { total })
+      ...(total === undefined ? undefined : { total }),
+      ...(incomplete === 0 ? undefined : { incomplete }),
+      ...(unmatched === undefined ? undefined : { unmatched: { ...unmatched } })
     }
   }
 

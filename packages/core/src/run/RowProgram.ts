@@ -16,13 +16,15 @@ import type * as RowValues from "../client/RowValues.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
+import * as AuthorValue from "../flow/AuthorValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FailureStreak from "./FailureStreak.ts"
+import * as IncompleteGroup from "./IncompleteGroup.ts"
 import type * as Journal from "./Journal.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
-import { absent, reader, type Row, type Slots } from "./Row.ts"
+import { absent, lost, reader, type Row, type Slots } from "./Row.ts"
 import type { Suspended, RowHooks } from "./RowHooks.ts"
 import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
@@ -84,7 +86,7 @@ const makeNode = (
   if (kind._tag !== "Step" && kind._tag !== "Filter" && kind._tag !== "Expand") {
     throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
   }
-  const read = reader(kind.inputs, root.domain, slots)
+  const { isLost, read } = reader(kind.inputs, root.domain, slots)
   const attempt = attempter(node, root, concurrency === undefined ? kind.policy : { concurrency, ...kind.policy }, run)
   const stats = run.statsOf(node)
   const journal = run.journalOf(node)
@@ -92,7 +94,7 @@ const makeNode = (
   return (row) => {
     const values = read(row)
     if (values === undefined) {
-      row.values[slot] = absent
+      row.values[slot] = isLost(row) ? lost : absent
       stats.skipped++
       return Effect.void
     }
@@ -133,6 +135,7 @@ const evaluatorOf = (
             let holds: boolean
             try {
               holds = when(values)
+              AuthorValue.refusePromise("`when`", holds)
             } catch (defect) {
               return attempt(row, slot, values, () => Effect.die(defect))
             }
@@ -174,6 +177,7 @@ const lazily =
     try {
       made = f(values)
       if (Effect.isEffect(made)) return asked(row, values, attempt, slot)
+      AuthorValue.refusePromise("the function", made)
       made = toValue(made, values)
     } catch (defect) {
       return attempt(row, slot, values, () => Effect.die(defect))
@@ -311,8 +315,9 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
         },
         onFailure: (cause): Effect.Effect<void> => {
           // Interrupting the run skips this handler: here the row has interrupted itself, which is its own failure.
-          row.values[slot] = absent
-          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats, streak)
+          const onError = policy.onError ?? "keep"
+          row.values[slot] = onError === "skip" ? absent : lost
+          return failed(node, root, onError, row, input, cause, run, stats, streak)
         }
       }),
       () => {
@@ -428,11 +433,23 @@ const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "R
     node,
     run.journalOf(node),
     run,
-    ({ key, state }) => kind.finish(state, key),
+    ({ key, missing = 0, state }) =>
+      AuthorValue.toEffect("the function of the group", kind.finish(state, key, missing)),
     (value) => value
   )
+  const stats = run.statsOf(node)
   return (row) => {
-    const group = row.values[0] as { readonly key: string; readonly state: unknown }
-    return evaluate(row, group, attempt, 0)
+    const { lacking, ...group } = row.values[0] as IncompleteGroup.Group
+    if (lacking === undefined) return evaluate(row, group, attempt, 0)
+    stats.incomplete++
+    if (kind.missing === "fail") return attempt(row, 0, group, () => Effect.fail(IncompleteGroup.make(row, lacking)))
+    if (kind.missing === "skip") {
+      row.values[0] = lost
+      stats.skipped++
+      return Effect.void
+    }
+    row.missing = lacking.count
+    // A group that lacks other rows has another value.
+    return evaluate(row, { ...group, missing: lacking.count }, attempt, 0)
   }
 }

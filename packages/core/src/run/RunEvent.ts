@@ -108,7 +108,11 @@ export const NodeProgress = Schema.Struct({
   /** Rows without a value here: filtered, or failed earlier. */
   skipped: Schema.Int,
   /** The total number of rows, when known. */
-  total: Schema.optionalKey(Schema.Int)
+  total: Schema.optionalKey(Schema.Int),
+  /** Groups that lack rows, because those have failed. Absent for none. */
+  incomplete: Schema.optionalKey(Schema.Int),
+  /** Rows of the first side of a join without a partner, which are dropped, and the position of the first one. Absent for none. */
+  unmatched: Schema.optionalKey(Schema.Struct({ rows: Schema.Int, first: Schema.String }))
 })
 
 export interface NodeProgress extends Schema.Schema.Type<typeof NodeProgress> {}

@@ -247,7 +247,7 @@ const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDe
     onFailed,
     onBadRow: (source, row, { position, problem, raw }) => {
       const onError = source.kind._tag === "Source" ? source.kind.onError : "keep"
-      row.values.fill(Row.absent)
+      row.values.fill(onError === "skip" ? Row.absent : Row.lost)
       counts.statsOf(source).failed++
       if (onError === "fail") fail(shared, `${position}: ${problem}`)
       if (onError === "skip") {
@@ -275,7 +275,7 @@ const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDe
         row: row.index,
         position: row.position,
         node: place.name,
-        error: "Error",
+        error: defect instanceof Error && "_tag" in defect ? String(defect._tag) : "Error",
         message: defect instanceof Error ? defect.message : String(defect),
         input
       })

@@ -3,15 +3,21 @@
  *
  * @internal
  */
+import type * as Effect from "effect/Effect"
+import type * as RowValues from "../client/RowValues.ts"
 import * as CallContext from "../client/CallContext.ts"
-import * as Node from "../flow/Node.ts"
+import * as AuthorValue from "../flow/AuthorValue.ts"
+import type * as Node from "../flow/Node.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as Quality from "../routing/Quality.ts"
 
+/** The call of a step for the values of a row, and one of its samples. */
+export type Call = (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>
+
 /** The effect of a step, with what varies in its calls and what makes their answers good. */
-export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
+export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call => {
   const { check: own, quality, varying } = kind
-  const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
+  const run: Call = (values, sample) => AuthorValue.toEffect("the function of the step", kind.run(values, sample))
   const marked: typeof run =
     varying === undefined
       ? run

@@ -30,6 +30,8 @@ export interface Item {
   readonly position: string
   readonly value?: unknown
   readonly problem?: unknown
+  /** It stands for rows that could not be made. */
+  readonly isLost?: boolean
   readonly parent?: Row.Row | undefined
 }
 
@@ -227,7 +229,7 @@ const warm = <A extends Item, E, R>(
   const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
     Effect.gen(function* () {
       const encoded = rows.flatMap(({ index, item }) => {
-        if (workers.isAlone || item.problem !== undefined) return []
+        if (workers.isAlone || item.problem !== undefined || item.isLost === true) return []
         const row = WorkChunk.encodeRow(
           { index, position: item.position, value: item.value, parent: item.parent },
           places

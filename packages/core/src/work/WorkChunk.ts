@@ -9,8 +9,12 @@ import * as StoredValue from "../encoding/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as Row from "../run/Row.ts"
 
-/** A value by its slot, as text; without a text it is absent: filtered, or failed. */
-const SlotValue = Schema.Struct({ slot: Schema.Int, text: Schema.optionalKey(Schema.String) })
+/** A value by its slot, as text; without a text it is absent: filtered, or lost with a failure. */
+const SlotValue = Schema.Struct({
+  slot: Schema.Int,
+  text: Schema.optionalKey(Schema.String),
+  lost: Schema.optionalKey(Schema.Literal(true))
+})
 
 const ChunkRow = Schema.Struct({
   index: Schema.Int,
@@ -95,16 +99,16 @@ export const encodeRow = (
 ): Content["rows"][number] | undefined => {
   const value = StoredValue.encode(row.value)
   if (value === undefined) return undefined
-  const above: Array<{ index: number; position: string; values: Array<{ slot: number; text?: string }> }> = []
+  const above: Array<{ index: number; position: string; values: Array<typeof SlotValue.Type> }> = []
   let up = 0
   for (let at = row.parent; at !== undefined; at = at.parent) {
     up++
-    const values: Array<{ slot: number; text?: string }> = []
+    const values: Array<typeof SlotValue.Type> = []
     for (const place of places) {
       if (place.up !== up) continue
       const found = at.values[place.slot]
-      if (found === Row.absent) {
-        values.push({ slot: place.slot })
+      if (found === Row.absent || found === Row.lost) {
+        values.push({ slot: place.slot, ...(found === Row.lost ? { lost: true } : undefined) })
         continue
       }
       const text = StoredValue.encode(found)
@@ -123,8 +127,9 @@ export const decodeRow = (row: Content["rows"][number], size: number): Row.Row |
   let parent: Row.Row | undefined
   for (const { index, position, values } of [...row.above].reverse()) {
     const slots: Array<unknown> = []
-    for (const { slot, text } of values) {
-      const found = text === undefined ? Option.some<unknown>(Row.absent) : StoredValue.decode(text)
+    for (const { lost, slot, text } of values) {
+      const found =
+        text === undefined ? Option.some<unknown>(lost === true ? Row.lost : Row.absent) : StoredValue.decode(text)
       if (Option.isNone(found)) return undefined
       slots[slot] = found.value
     }

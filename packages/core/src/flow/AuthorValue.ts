@@ -1,0 +1,35 @@
+/**
+ * What an author's function returned, where a value or an effect is expected.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Node from "./Node.ts"
+
+const isPromise = (made: unknown): boolean =>
+  typeof made === "object" && made !== null && typeof (made as { readonly then?: unknown }).then === "function"
+
+const promised = (what: string): Node.FlowError =>
+  new Node.FlowError({
+    message: `${what} returns a promise, not a value or an effect: return Effect.tryPromise(() => …), or use Effect.gen`
+  })
+
+/** Throws for a promise: nothing would wait for it. */
+export const refusePromise = (what: string, made: unknown): void => {
+  if (isPromise(made)) throw promised(what)
+}
+
+/** The effect that a function returned; a plain value succeeds. A promise, a generator and nothing are mistakes. */
+export const toEffect = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> => {
+  if (Effect.isEffect(made)) return made as Effect.Effect<unknown, unknown, unknown>
+  if (isPromise(made)) return Effect.die(promised(what))
+  if (made === undefined)
+    return Effect.die(new Node.FlowError({ message: `${what} returns nothing: return a value or an effect` }))
+  return typeof made === "object" && made !== null && "next" in made && Symbol.iterator in made
+    ? Effect.die(
+        new Node.FlowError({
+          message: `${what} returns a generator, not an effect: wrap it, Effect.gen(function* () { … })`
+        })
+      )
+    : Effect.succeed(made)
+}
