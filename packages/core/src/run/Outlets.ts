@@ -212,7 +212,7 @@ const makeReduce = (
       if (state.suspendedRows() > 0) return Queue.end(feed)
       if (by === undefined) groupOf("")
       const items = Array.from(groups.values()).flatMap((group) =>
-        // The value of nothing is none.
+        // Without rows there is no value.
         by !== undefined && group.rows === 0 && kind.missing !== "fail"
           ? []
           : [

@@ -8,7 +8,6 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import * as AiError from "effect/ai/AiError"
 import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
@@ -18,13 +17,12 @@ import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import * as AuthorValue from "../flow/AuthorValue.ts"
 import * as Node from "../flow/Node.ts"
-import * as ModelFailure from "../model/ModelFailure.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FailureStreak from "./FailureStreak.ts"
 import * as IncompleteGroup from "./IncompleteGroup.ts"
 import type * as Journal from "./Journal.ts"
-import type * as NodeCounts from "./NodeCounts.ts"
 import { absent, lost, reader, type Row, type Slots } from "./Row.ts"
+import * as RowFailure from "./RowFailure.ts"
 import type { Suspended, RowHooks } from "./RowHooks.ts"
 import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
@@ -297,7 +295,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
           )
     })
     const here = limit === undefined ? called : limit.withPermit(called)
-    const known = failedElsewhere(run, node, row)
+    const known = RowFailure.elsewhere(run, node, row)
     const once = known === undefined ? here : Effect.fail(new FailedRow.FailedElsewhere(known))
     return Effect.onExitPrimitive(
       Effect.matchCauseEffect(suspension === undefined ? once : untilSuspended(once, suspension, node, row, input), {
@@ -317,7 +315,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
           // Interrupting the run skips this handler: here the row has interrupted itself, which is its own failure.
           const onError = policy.onError ?? "keep"
           row.values[slot] = onError === "skip" ? absent : lost
-          return failed(node, root, onError, row, input, cause, run, stats, streak)
+          return RowFailure.failed(node, root, onError, row, input, cause, run, stats, streak)
         }
       }),
       () => {
@@ -356,7 +354,7 @@ const untilSuspended = (
         if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
           suspension.recorded.set(place, calls.recorded)
         else suspension.recorded.delete(place)
-        if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
+        if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !RowFailure.isBudget(exit.cause)) {
           suspension.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
         }
         return undefined
@@ -365,66 +363,6 @@ const untilSuspended = (
   })
 
 const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canonical(input) ?? "")
-
-/** A step that a budget refused has not failed: it is not done yet. */
-const budgetRefusals = (cause: Cause.Cause<unknown>): ReadonlyArray<AiError.AiError> =>
-  cause.reasons.flatMap((reason) =>
-    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget"
-      ? [reason.error]
-      : []
-  )
-
-const isBudget = (cause: Cause.Cause<unknown>): boolean => budgetRefusals(cause).length > 0
-
-const failed = (
-  node: Node.Any,
-  root: Node.Any,
-  onError: Node.OnError,
-  row: Row,
-  input: unknown,
-  cause: Cause.Cause<unknown>,
-  run: RowHooks,
-  stats: NodeCounts.NodeStats,
-  streak: FailureStreak.FailureStreak
-): Effect.Effect<void> => {
-  const described = FailedRow.describe(cause)
-  const { message } = described
-  const refused = budgetRefusals(cause)
-  if (refused.length > 0) {
-    run.stop({ kind: refused.some(ModelFailure.isBudgetReached) ? "budget" : "failed", message })
-    return Effect.void
-  }
-  stats.failed++
-  const stop = streak.note(cause, message, stats.done)
-  if (stop !== undefined) {
-    run.stop({ kind: "failed", message: `step ${node.name}: ${stop}`, isOfProcess: true })
-  } else if (onError === "fail") {
-    run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
-  }
-  const failure: FailedRow.FailedRow = {
-    source: root.name,
-    row: row.index,
-    position: row.position,
-    node: node.name,
-    ...described,
-    input
-  }
-  if (onError === "skip" && stop === undefined) {
-    run.onDropped(failure)
-    return Effect.void
-  }
-  row.failed = true
-  return run.onFailed(failure)
-}
-
-/** How a row has failed in a worker, once; `undefined` when it has not. */
-const failedElsewhere = ({ elsewhere }: RowHooks, node: Node.Any, row: Row): FailedRow.Described | undefined => {
-  if (elsewhere.size === 0) return undefined
-  const key = `${node.name}\n${row.index}\n${row.position}`
-  const found = elsewhere.get(key)
-  elsewhere.delete(key)
-  return found
-}
 
 /** The value of a group, from its state: the first thing computed for its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
