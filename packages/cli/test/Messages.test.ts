@@ -91,18 +91,14 @@ describe("an author's mistake", { concurrent: false }, () => {
     "an async step (H2)": [
       { "flow.ts": stepping(`async ({ row }) => row`) },
       1,
-      "returns a promise, not an effect: return Effect.tryPromise(() => …)"
+      "returns a promise, not a value or an effect: return Effect.tryPromise(() => …)"
     ],
     "a generator": [
       { "flow.ts": stepping(`function* ({ row }) { return row }`) },
       1,
       "returns a generator, not an effect: wrap it, Effect.gen(function* () { … })"
     ],
-    "a plain value": [
-      { "flow.ts": stepping(`({ row }) => row`) },
-      1,
-      "returns a string, not an effect: return Effect.succeed(…), or use Flow.map"
-    ],
+    nothing: [{ "flow.ts": stepping(`({ row }) => { row }`) }, 1, "returns nothing: return a value or an effect"],
     "an option of another name (H2)": [
       { "flow.ts": flow().replace("outputs:", "output:") },
       2,

@@ -161,12 +161,14 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
       Effect.gen(function* () {
         const test = yield* setUp(words(3))
         yield* test.pipe("run", "flow.ts", "--quiet", "--store", test.url)
-        // As the version before left them.
+        // As version 18 left them.
         const [latest] = yield* query(test.url, "SELECT max(migration_id) AS n FROM effect_sql_migrations")
         const version = Number(latest!["n"])
         for (const sql of [
-          `DELETE FROM effect_sql_migrations WHERE migration_id = ${version}`,
-          "DROP TABLE jobs, chunks, replies, accounts, buckets, workers"
+          "DELETE FROM effect_sql_migrations WHERE migration_id > 18",
+          "DROP TABLE jobs, chunks, replies, accounts, buckets, workers, grants",
+          "ALTER TABLE calls DROP COLUMN attempt",
+          "ALTER TABLE lanes DROP COLUMN lease"
         ])
           yield* Servers.sql(test.url, sql)
         const older = yield* test.pipe("run", "flow.ts", "--store", test.url)

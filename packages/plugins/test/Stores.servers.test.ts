@@ -78,7 +78,7 @@ describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {
           ModelClient.send(question(content)).pipe(
             Effect.provide(
               Stack.make(
-                Cache.layer({ timeToLive: "400 millis" }).pipe(Layer.provide(Redis.layerCache({ url }))),
+                Cache.layer({ timeToLive: "3 seconds" }).pipe(Layer.provide(Redis.layerCache({ url }))),
                 OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
               )
             ),
@@ -89,7 +89,7 @@ describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {
         assert.strictEqual(second.origin, "cache")
         assert.deepStrictEqual(second.parts, first.parts)
         assert.strictEqual(simulator.requests(), 1)
-        yield* Effect.sleep(600)
+        yield* Effect.sleep(3_200)
         yield* ask("Capital of Peru?")
         assert.strictEqual(simulator.requests(), 2)
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Redis.layerCache({ url: "redis://127.0.0.1:1" }))))

@@ -6,14 +6,36 @@ import { count } from "@pipe/core/internal/Format"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Table from "./Table.ts"
 
+type Counted = Plan.PlanLine["counted"]
+
 const range = ({ expected, high, low }: Plan.Range): string =>
   low === high ? Money.format(expected) : `${Money.format(low)} – ${Money.format(high)}`
+
+/** A value that depends on answers. */
+const about = (text: string, counted: Counted): string => (counted === undefined ? text : `~ ${text}`)
+
+/** How the calls of all lines were counted: as those of the least known. */
+const countedOf = ({ lines, unreached = [] }: Plan.Plan): Counted =>
+  unreached.length > 0 || lines.some(({ counted }) => counted === "guessed")
+    ? "guessed"
+    : lines.find(({ counted }) => counted !== undefined)?.counted
+
+/** The calls of all lines; where they are guessed, those that come whatever the answers are. */
+const calls = (plan: Plan.Plan): string => {
+  const isGuessed = countedOf(plan) === "guessed"
+  const count = plan.lines.reduce((sum, line) => sum + (isGuessed ? (line.least ?? line.calls) : line.calls), 0)
+  const text = Format.of(count, "call")
+  return isGuessed ? `≥ ${text}` : about(text, countedOf(plan))
+}
 
 /** The cost of all calls, as far as prices are known. */
 const total = (plan: Plan.Plan): string => {
   const unpriced = plan.lines.filter(({ calls, cost }) => calls > 0 && cost === undefined)
   const priced = plan.lines.some(({ calls, cost }) => calls > 0 && cost !== undefined)
-  return unpriced.length === 0 ? range(plan.cost) : priced ? `≥ ${range(plan.cost)}` : "unknown"
+  if (unpriced.length > 0) return priced ? `≥ ${range(plan.cost)}` : "unknown"
+  const counted = countedOf(plan)
+  if (counted === "guessed") return `≥ ${Money.format(plan.cost.low)}`
+  return plan.lines.every((line) => line.calls === 0) ? "$0.00" : about(range(plan.cost), counted)
 }
 
 const between = ({ high, low }: { readonly low: number; readonly high: number }): string =>
@@ -25,9 +47,8 @@ export const sampled = (summary: RunEvent.RunFinished): string =>
 
 /** Renders a plan. */
 export const render = (plan: Plan.Plan): string => {
-  const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const lines = [
-    `${plan.flow}: ${Format.of(plan.rows, "row")}, ${Format.of(calls, "call")} to pay, ${calls === 0 ? "$0.00" : total(plan)}`,
+    `${plan.flow}: ${Format.of(plan.rows, "row")}, ${calls(plan)} to pay, ${total(plan)}`,
     "",
     ...Table.lines(
       {
@@ -37,10 +58,10 @@ export const render = (plan: Plan.Plan): string => {
           line.serviceTier === undefined ? line.model : `${line.model} (${line.serviceTier})`,
           count(line.reused),
           count(line.cached),
-          count(line.calls),
+          about(count(line.calls), line.counted),
           count(line.inputTokens),
           between(line.outputTokens),
-          line.cost === undefined ? "unknown" : range(line.cost)
+          line.cost === undefined ? "unknown" : about(range(line.cost), line.counted)
         ]),
         left: 2
       },

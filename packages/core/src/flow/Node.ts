@@ -103,6 +103,11 @@ export interface NodePolicy {
   readonly truncated?: "fail" | "keep"
   /** The most that the step may spend in a run. */
   readonly budget?: Budget.BudgetLimits
+  /**
+   * For plans, where it depends on answers: how many rows an expansion makes of one, or how many calls another node makes
+   * for a row. Without it, they come from earlier runs, or the plan says that it has counted the least.
+   */
+  readonly expect?: number
 }
 
 /** The names of all policies. */
@@ -114,7 +119,8 @@ export const POLICY: ReadonlySet<string> = new Set<keyof NodePolicy>([
   "model",
   "settings",
   "truncated",
-  "budget"
+  "budget",
+  "expect"
 ])
 
 /** The text that varies in the calls of a step, computed from the values of its inputs, and how it may be used. */

@@ -26,6 +26,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
@@ -39,7 +40,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as DomainStreams from "../run/DomainStreams.ts"
 import * as FlowContext from "../run/FlowContext.ts"
 import * as Journal from "../run/Journal.ts"
-import type * as RunEvent from "../run/RunEvent.ts"
+import * as RunEvent from "../run/RunEvent.ts"
 import type * as RunOptions from "../run/RunOptions.ts"
 import * as RunState from "../run/RunState.ts"
 import * as Store from "../store/Store.ts"
@@ -47,6 +48,7 @@ import * as PlanClient from "./PlanClient.ts"
 import type * as PlanCost from "./PlanCost.ts"
 import type * as PlanCount from "./PlanCount.ts"
 import * as PlanLimits from "./PlanLimits.ts"
+import * as PlanRows from "./PlanRows.ts"
 import * as PlanSteps from "./PlanSteps.ts"
 import type { Plan, Range } from "./PlanSchema.ts"
 import * as PlanStrategies from "./PlanStrategies.ts"
@@ -121,6 +123,7 @@ export const make = <E>(
       const counts = new Map<string, PlanCount.PlanCounts>()
       const keyed: PlanLimits.Keyed = new Map()
       const useCache = options.cache !== false
+      const before = yield* Effect.orElseSucceed(lastOf(store, flow.name), () => undefined)
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
         const counting = PlanClient.make({ store, expected, at, counts, useCache, closures, keyed })
@@ -163,39 +166,48 @@ export const make = <E>(
         >,
         (error) => error as Node.FlowError
       )
-      const progress = state.progress(at)
-      const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
       return summarise({
-        flow: flow.name,
+        flow,
         at,
         counts: [...counts.values()],
-        reused,
+        nodes: state.progress(at).nodes,
         expected,
         pricing,
         layers,
         tierOf: PlanSteps.tiers(layers, options.batch),
-        rows: rowsOf(progress),
+        before,
         keyed,
         unplanned: failed()
       })
     })
   )
 
-const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
-  progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
+/** The summary of the last run of a flow that read rows. */
+const lastOf = (store: Store.Service, flow: string) =>
+  Effect.map(store.runs.list(100), (runs) => {
+    for (const run of runs) {
+      const summary =
+        run.flow === flow && run.summary !== undefined
+          ? Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
+          : undefined
+      if (summary !== undefined && summary.rows.read > 0) return summary
+    }
+    return undefined
+  })
 
-interface Gathered extends PlanSteps.CountedPlan {
-  readonly flow: string
-  readonly rows: number
-  readonly reused: ReadonlyMap<string, number>
+/** What a plan has gathered while it ran the rows. */
+interface Gathered extends Omit<PlanSteps.CountedPlan, "rowsOf">, PlanRows.Known {
   readonly keyed: PlanLimits.Keyed
   readonly unplanned: number
 }
 
 const summarise = (gathered: Gathered): Plan => {
-  const { at, flow, layers, pricing, reused, rows, unplanned } = gathered
+  const { at, before, counts, flow, layers, nodes, pricing, unplanned } = gathered
+  const { of: rowsOf, unreached } = PlanRows.make(gathered)
+  const reused = new Map(nodes.map((node) => [node.name, node.reused]))
+  const rows = nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
   const priceOf = (model: string) => PlanSteps.priceOf(pricing, at, model)
-  const planned = PlanSteps.plan(gathered)
+  const planned = PlanSteps.plan({ ...gathered, rowsOf })
   const lines = PlanSteps.withReused(
     planned.map(({ line }) => line),
     reused
@@ -210,6 +222,11 @@ const summarise = (gathered: Gathered): Plan => {
   )
   const notes = [
     ...PlanStrategies.notes(planned),
+    ...PlanRows.notes(
+      counts.filter(({ calls }) => calls > 0).map((one) => ({ step: one.step, ...rowsOf(one) })),
+      unreached,
+      before?.run
+    ),
     ...Array.from(
       unpriced,
       ([model, provider]) =>
@@ -217,7 +234,7 @@ const summarise = (gathered: Gathered): Plan => {
     )
   ]
   return {
-    flow,
+    flow: flow.name,
     at,
     rows,
     lines,
@@ -226,6 +243,7 @@ const summarise = (gathered: Gathered): Plan => {
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanStrategies.strategies(planned, layers, cost.expected, priceOf),
     unplanned,
+    ...(unreached.length === 0 ? undefined : { unreached }),
     ...(notes.length === 0 ? undefined : { notes })
   }
 }

@@ -69,6 +69,22 @@ export const make = (of: Of): PlanCounts => ({
   unrouted: undefined
 })
 
+/** The counts, if each call stood for several. */
+export const scaled = (counts: PlanCounts, times: number): PlanCounts =>
+  times === 1
+    ? counts
+    : {
+        ...counts,
+        calls: counts.calls * times,
+        prompts: counts.prompts * times,
+        input: counts.input * times,
+        alone: counts.alone * times,
+        guessed: ExpectedUsage.times(counts.guessed, times),
+        ...(counts.unrouted === undefined
+          ? undefined
+          : { unrouted: { calls: counts.unrouted.calls * times, input: counts.unrouted.input * times } })
+      }
+
 /** A call, or a fraction of one. */
 export interface PlannedCall {
   readonly request: ModelRequest.ModelRequest

@@ -24,6 +24,14 @@ export const PlanLine = Schema.Struct({
   cached: Schema.Int,
   /** Calls that will be paid for. */
   calls: Schema.Int,
+  /**
+   * How they were counted, where they depend on answers: from an earlier run, by the option `expect`, or on placeholders.
+   * The low end of the cost is then that of the calls that come whatever the answers are. Absent where they were counted
+   * on the rows.
+   */
+  counted: Schema.optionalKey(Schema.Literals(["learned", "expected", "guessed"])),
+  /** The calls that come whatever the answers are. Absent where all do. */
+  least: Schema.optionalKey(Schema.Int),
   /** Counted on the rows. */
   inputTokens: Schema.Int,
   outputTokens: Schema.Struct({ low: Schema.Int, expected: Schema.Int, high: Schema.Int }),
@@ -58,6 +66,8 @@ export const Plan = Schema.Struct({
   /** The shortest duration at the known rate limits, in milliseconds. */
   milliseconds: Schema.optionalKey(Schema.Finite),
   strategies: Schema.Array(Strategy),
+  /** Steps that no row has reached, because of the placeholders: their calls are not in `cost`. */
+  unreached: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Rows that could not be planned, because a step failed on a placeholder. */
   unplanned: Schema.Int,
   /** Notes for the author. */

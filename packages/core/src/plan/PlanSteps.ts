@@ -13,6 +13,7 @@ import type * as Pricing from "../price/Pricing.ts"
 import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as PlanCost from "./PlanCost.ts"
 import * as PlanCount from "./PlanCount.ts"
+import type * as PlanRows from "./PlanRows.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
 
 export type TierOf = (step: string) => string | undefined
@@ -25,6 +26,7 @@ export interface CountedPlan {
   readonly pricing: Pricing.Service
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
   readonly tierOf: TierOf
+  readonly rowsOf: PlanRows.PlanRows["of"]
 }
 
 /** The service tier of a step's requests. */
@@ -45,7 +47,18 @@ export const priceOf = (
 
 /** A line per step and model. */
 export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> =>
-  counted.counts.map((one) => plannedOf(one, counted))
+  counted.counts.map((one) => {
+    const { by, least, times } = counted.rowsOf(one)
+    const planned = plannedOf(PlanCount.scaled(one, times), counted)
+    if (by === "counted") return planned
+    const { calls, cost, ...line } = planned.line
+    const certain = Math.floor(calls * least + 1e-6)
+    const low =
+      cost === undefined || calls === 0
+        ? undefined
+        : { cost: { ...cost, low: Money.times(cost.low, certain) / BigInt(calls) } }
+    return { ...planned, line: { ...line, calls, counted: by, least: certain, ...low } }
+  })
 
 const plannedOf = (
   one: PlanCount.PlanCounts,

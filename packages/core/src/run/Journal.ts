@@ -69,6 +69,8 @@ export interface Options extends StepIdentity.Options {
   readonly reuse: boolean
   /** Whether other processes compute rows of this run: a step of which nothing was known may have results by now. */
   readonly workers?: boolean
+  /** A value of a node was kept, or cannot be kept. */
+  readonly onKept?: (node: Node.Any, isKept: boolean) => void
 }
 
 /** A computed value and its stored form. */
@@ -254,8 +256,10 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
     }
     if (text !== undefined) {
       append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+      options.onKept?.(node, true)
       return undefined
     }
+    options.onKept?.(node, false)
     return once(
       "unkept",
       Effect.logWarning,

@@ -39,7 +39,7 @@ export interface NodeCounts {
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
   /** Another process has computed values of a node: they are not reused when they are found. */
   readonly addMade: (node: string, count: number) => void
-  /** The number of values of a node that this attempt has computed, by all its processes. */
+  /** The number of values of a node that other processes have computed in this attempt. */
   readonly setMade: (node: string, count: number) => void
   /** All rows are replayed: their counts start again. */
   readonly restart: () => void
@@ -117,11 +117,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       if (own !== undefined) own.failed++
     },
     progress: () => nodes.map(progressOf),
-    setMade: (name, count) => {
-      const own = nodes.find((node) => node.name === name)
-      const here = (own === undefined ? 0 : stats.get(own)!.made) + (above.get(name)?.made ?? 0)
-      madeBefore.set(name, Math.max(0, count - here))
-    },
+    setMade: (node, count) => void madeBefore.set(node, Math.max(0, count)),
     addMade: (node, count) => void madeBefore.set(node, (madeBefore.get(node) ?? 0) + count),
     restart: () => {
       for (const node of nodes) {

@@ -189,14 +189,16 @@ export const open = Effect.fnUntraced(function* (
 })
 
 /** Refuses workers before a run is claimed or created. */
-const checkWorkers = ({ database, name }: Store.Service, { retry }: RunOptions.RunOptions) =>
+const checkWorkers = ({ database, name }: Store.Service, { batch, retry }: RunOptions.RunOptions) =>
   database.server === undefined
     ? new Node.FlowError({
         message: `workers need a store that they share, and ${name} is of this machine: name one on PostgreSQL`
       })
     : retry === true
       ? new Node.FlowError({ message: "a retry of failed rows runs without workers" })
-      : Effect.void
+      : batch !== undefined && batch !== "off"
+        ? new Node.FlowError({ message: "batches are sent by one process: run without workers, or online" })
+        : Effect.void
 
 /** Opens a run of another process, to compute some of its rows. */
 export const join = Effect.fnUntraced(function* (
@@ -210,7 +212,11 @@ export const join = Effect.fnUntraced(function* (
   const simulation = yield* Simulation.Simulation
   const { flow, host, parameters, pricing, store } = yield* common(given, options, simulation !== undefined)
   yield* apart(store, simulation !== undefined)
-  const files = yield* check(flow, { ...options, outputs: false, errorsFile: false })
+  // The run reads the sources, and their files may be on its machine alone.
+  const sources = flow.graph.nodes.flatMap((source) =>
+    source.kind._tag === "Source" ? [{ source, open: source.kind.open }] : []
+  )
+  const files = yield* check(flow, { ...options, sources, outputs: false, errorsFile: false })
   const at = yield* Clock.currentTimeMillis
   const errors = yield* FailedRow.open(undefined, failed)
   const state = RunState.make({

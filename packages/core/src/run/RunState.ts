@@ -63,8 +63,12 @@ export interface RunState extends RowHooks.RowHooks {
   readonly useJournals: (journals: RowHooks.RowHooks["journalOf"]) => void
   /** A worker has computed values of a node. */
   readonly addMade: NodeCounts.NodeCounts["addMade"]
-  /** All processes together have computed values of a node. */
-  readonly setMade: NodeCounts.NodeCounts["setMade"]
+  /** A value of a node was kept, or cannot be kept. */
+  readonly onKept: (node: Node.Any, isKept: boolean) => void
+  /** The nodes with a value that could not be kept. */
+  readonly unkept: ReadonlySet<string>
+  /** The results of a node that all processes of this attempt have stored. */
+  readonly setMade: (node: string, results: number, samples: number) => void
   /** The workers of the run; `undefined` without. */
   team: RunSummary.RunTeam | undefined
   /** A row has failed in a worker. */
@@ -129,6 +133,8 @@ export const make = (init: RunStateInit): RunState => {
     batches: () => replays.statuses?.(),
     team: () => state.team
   }
+  const kept = new Map<string, number>()
+  const unkept = new Set<string>()
   const elsewhere = new Map<string, FailedRow.Described>()
   let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
   const state: RunState = {
@@ -157,7 +163,12 @@ export const make = (init: RunStateInit): RunState => {
     elsewhere,
     failElsewhere: (node, row, position, failure) => void elsewhere.set(`${node}\n${row}\n${position}`, failure),
     addMade: counts.addMade,
-    setMade: counts.setMade,
+    setMade: (node, results, samples) => counts.setMade(node, Math.floor((results - (kept.get(node) ?? 0)) / samples)),
+    unkept,
+    onKept: (node, isKept) => {
+      if (isKept) kept.set(node.name, (kept.get(node.name) ?? 0) + 1)
+      else unkept.add(node.name)
+    },
     onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),

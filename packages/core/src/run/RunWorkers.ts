@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Node from "../flow/Node.ts"
 import type * as StepKey from "../flow/StepKey.ts"
@@ -56,6 +57,7 @@ export const start = Effect.fnUntraced(function* (
     },
     budget: rest,
     giveBack: session.giveBack("ifIdle"),
+    isCached: options.cache !== false && LayerAnnotations.has(layers, LayerAnnotations.Cached),
     isJournaled: (node) => state.journalOf(node) !== undefined,
     onFailure: state.failElsewhere,
     onMade: state.addMade,
@@ -135,7 +137,7 @@ const restoreMade = ({ flow, run, state, store }: RunSession.RunSession, last: n
         const results = made.get(node.name)
         if (results === undefined) continue
         const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1
-        state.setMade(node.name, Math.floor(results / samples))
+        state.setMade(node.name, results, samples)
       }
     })
   )

@@ -42,6 +42,7 @@ export const ofServer = [
   "chunks",
   "replies",
   "accounts",
+  "grants",
   "buckets",
   "workers"
 ] as const

@@ -3,12 +3,14 @@
  *
  * @internal
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import { crc32 } from "node:zlib"
 import * as Database from "./Database.ts"
 import * as Lease from "./Lease.ts"
 import * as Migrations from "./Migrations.ts"
+import * as Owner from "./Owner.ts"
 import * as Tables from "./Tables.ts"
 
 export interface TableSize {
@@ -73,6 +75,13 @@ const OF_RUNS = [
   "reuse_lookups"
 ]
 
+/** Whether the process of a running run is there: one that was killed has not ended its run. */
+const isAlive = (row: Database.DatabaseRow, now: number): boolean => {
+  const owner = Database.toJson(row["owner"]) as Owner.Owner | undefined
+  const isLeased = row["is_leased"] === undefined ? undefined : row["is_leased"] === true
+  return owner !== undefined && Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
+}
+
 export interface Pruned {
   readonly runs: number
 }
@@ -83,10 +92,14 @@ export interface Pruned {
  */
 export const prune = (database: Database.Service, before: number): Effect.Effect<Pruned, SqlError.SqlError> =>
   Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
     const old = (yield* database.query(
-      "SELECT id FROM runs WHERE started_at < ? AND status NOT IN ('running', 'waiting')",
+      `SELECT id, status, owner, heartbeat_at${database.dialect === "pg" ? `, ${Lease.lasts("runs.lease")} AS is_leased` : ""}
+      FROM runs WHERE started_at < ? AND status <> 'waiting'`,
       [before]
-    )).map((row) => Number(row["id"]))
+    ))
+      .filter((row) => row["status"] !== "running" || !isAlive(row, now))
+      .map((row) => Number(row["id"]))
     // One run at a time: a transaction stays short.
     for (const run of old) {
       yield* database.transaction([
@@ -107,7 +120,7 @@ export const prune = (database: Database.Service, before: number): Effect.Effect
           sql: `DELETE FROM workers WHERE lease NOT IN (SELECT id FROM leases WHERE is_over = 0 AND NOT ${Lease.LAPSED})`,
           params: []
         },
-        ...["jobs", "chunks", "replies", "accounts"].map((table) => ({
+        ...["jobs", "chunks", "replies", "accounts", "grants"].map((table) => ({
           sql: `DELETE FROM ${table} WHERE run NOT IN (SELECT id FROM runs WHERE status = 'running')`,
           params: []
         })),

@@ -60,6 +60,8 @@ export interface Options {
   readonly budget: ReadonlyArray<BudgetAccount.Rest>
   /** Whether the results of a node are found in the store. */
   readonly isJournaled: (node: Node.Any) => boolean
+  /** Whether answers are cached: a value that cannot be kept is then computed again without a call. */
+  readonly isCached: boolean
   /** A row failed in a worker. */
   readonly onFailure: (node: string, row: number, position: string, failure: FailedRow.Described) => void
   /** A worker computed values of a node. */
@@ -73,7 +75,7 @@ const POLL = 50
 
 /** How often the workers are looked for, and how long none may be there, in milliseconds. */
 const WATCH = 1_000
-const ALONE = 5_000
+const ALONE = 10_000
 
 /** A chunk that is neither in the queue nor answered after this many milliseconds is lost. */
 const LOST = 20_000
@@ -82,6 +84,10 @@ const LOST = 20_000
 const CHUNK = 2_000
 const MOST_ROWS = 100
 const FIRST_ROWS = 4
+
+/** The most characters of a chunk, and of a row: a larger one is computed by the run. */
+const MOST_CHARACTERS = 256 * 1024
+const LARGEST_ROW = 4 * 1024 * 1024
 
 interface Waiting {
   readonly answer: Deferred.Deferred<WorkChunk.Answer | undefined>
@@ -181,9 +187,10 @@ const watch = Effect.fnUntraced(function* (
       known.set(lease, name)
       yield* emit({ _tag: "WorkerJoined", run: run.name, worker: name })
     }
-    if (is?.refused?.run === run.id && !refused.has(`${lease}${is.refused.why}`)) {
-      refused.add(`${lease}${is.refused.why}`)
-      yield* Effect.logWarning(`worker ${name} gets no rows of this run: ${is.refused.why}`)
+    const why = is?.refused?.find((one) => one.run === run.id)?.why
+    if (why !== undefined && !refused.has(`${lease}${why}`)) {
+      refused.add(`${lease}${why}`)
+      yield* Effect.logWarning(`worker ${name} gets no rows of this run: ${why}`)
     }
   }
   for (const [lease, name] of known) {
@@ -196,7 +203,11 @@ const watch = Effect.fnUntraced(function* (
   if (mine.length > 0) seen.at = now
   const isAlone = now - seen.at >= ALONE
   if (isAlone && !workers.isAlone)
-    yield* Effect.logWarning("no worker is there: the rows are computed by this process until one joins")
+    yield* Effect.logWarning(
+      here.some(({ is }) => is?.run !== undefined)
+        ? "the workers are busy with other runs: the rows are computed by this process until one is free"
+        : "no worker is there: the rows are computed by this process until one joins"
+    )
   workers.isAlone = isAlone
   yield* giveBack
   const chunks = [...workers.waiting].flatMap(([chunk, { since }]) => (isAlone || now - since > LOST ? [chunk] : []))
@@ -225,51 +236,106 @@ const warm = <A extends Item, E, R>(
   const nodes = [plan.root, ...plan.members]
   const places = WorkChunk.placesOf(plan.root, nodes, slots)
   let next = 0
+  /** Set when values of these rows cannot be kept: the run computes them. */
+  let isUnkept = false
+  // What cannot be kept is paid for again: the first chunk tells.
+  const first: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  let isFirst = !options.isCached
 
   const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
     Effect.gen(function* () {
-      const encoded = rows.flatMap(({ index, item }) => {
-        if (workers.isAlone || item.problem !== undefined || item.isLost === true) return []
-        const row = WorkChunk.encodeRow(
-          { index, position: item.position, value: item.value, parent: item.parent },
-          places
-        )
-        return row === undefined ? [] : [row]
-      })
+      if (isUnkept || workers.isAlone) return
+      const encoded = rows.flatMap((sent) => encodedOf(sent, places))
+      const parts = cut(encoded)
+      if (parts.length > 1)
+        return yield* Effect.forEach(parts, (part) => send(part.map(({ sent }) => sent)), {
+          concurrency: "unbounded",
+          discard: true
+        })
       if (encoded.length === 0) return
-      const content = WorkChunk.encodeContent({ root: plan.root.name, rows: encoded })
+      const content = WorkChunk.encodeContent({ root: plan.root.name, rows: encoded.map(({ row }) => row) })
       const id = yield* options.queue.offer(options.run.id, options.run.tries, content)
       const found = yield* replyOf(workers, id)
       if (found === undefined) return
-      if (found.split === true) {
-        if (rows.length > 1)
-          return yield* Effect.forEach(rows, (row) => send([row]), { concurrency: "unbounded", discard: true })
-        for (const { name } of plan.members)
-          options.onFailure(name, rows[0]!.index, rows[0]!.item.position, {
-            error: "WorkerLost",
-            message: "workers ended while they had this row, again and again"
-          })
-        return
-      }
-      learn(workers, found.milliseconds, encoded.length)
-      count(options.team, found.worker, encoded.length)
-      for (const { details, node, position, row, ...failure } of found.failures)
-        options.onFailure(node, row, position, {
-          ...failure,
-          ...(details === undefined ? undefined : { details: details as FailedRow.Described["details"] & {} })
-        })
-      for (const [node, made] of Object.entries(found.made)) options.onMade(node, made)
-      if (found.stop !== undefined) options.stop(found.stop)
+      if (found.unkept?.some((name) => plan.members.some((member) => member.name === name)) === true) isUnkept = true
+      if (found.split !== true) return take(workers, options, found, encoded.length)
+      const sent = encoded.map(({ sent }) => sent)
+      if (sent.length > 1)
+        return yield* Effect.forEach(sent, (row) => send([row]), { concurrency: "unbounded", discard: true })
+      lose(options, plan, sent[0]!)
     })
+
+  const sendInTurn = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> => {
+    if (!isFirst) return options.isCached ? send(rows) : Effect.andThen(Deferred.await(first), send(rows))
+    isFirst = false
+    return Effect.ensuring(send(rows), Deferred.succeed(first, undefined))
+  }
 
   return stream.pipe(
     Stream.map((item): Sent<A> => ({ item, index: next++ })),
     Stream.groupedWithin(MOST_ROWS, "20 millis"),
     Stream.flatMap((rows) => Stream.fromIterable(pieces(rows, workers.size))),
-    Stream.mapEffect((rows) => Effect.as(send(rows), rows), { concurrency: WINDOW }),
+    Stream.mapEffect((rows) => Effect.as(sendInTurn(rows), rows), { concurrency: WINDOW }),
     Stream.flatMap((rows) => Stream.fromIterable(rows)),
     Stream.map(({ item }) => item)
   )
+}
+
+/** A row with its text; none for a row that the run computes: it cannot be encoded, or is too large to be sent. */
+const encodedOf = <A extends Item>(
+  sent: Sent<A>,
+  places: ReadonlyArray<WorkChunk.Place>
+): ReadonlyArray<{
+  readonly sent: Sent<A>
+  readonly row: WorkChunk.Content["rows"][number]
+  readonly size: number
+}> => {
+  const { index, item } = sent
+  if (item.problem !== undefined || item.isLost === true) return []
+  const row = WorkChunk.encodeRow({ index, position: item.position, value: item.value, parent: item.parent }, places)
+  if (row === undefined) return []
+  const size =
+    row.value.length
+    + row.above.reduce((sum, { values }) => sum + values.reduce((sum, { text = "" }) => sum + text.length, 0), 0)
+  return size > LARGEST_ROW ? [] : [{ sent, row, size }]
+}
+
+/** Parts of at most `MOST_CHARACTERS`, with one row or more. */
+const cut = <A extends { readonly size: number }>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> => {
+  const parts: Array<Array<A>> = []
+  let size = 0
+  for (const row of rows) {
+    const last = parts.at(-1)
+    size += row.size
+    if (last !== undefined && size <= MOST_CHARACTERS) last.push(row)
+    else {
+      parts.push([row])
+      size = row.size
+    }
+  }
+  return parts
+}
+
+/** Takes what a worker says of a chunk. */
+const take = (workers: Workers, options: Options, found: WorkChunk.Answer, rows: number): void => {
+  learn(workers, found.milliseconds, rows)
+  count(options.team, found.worker, rows)
+  for (const { details, node, position, row, ...failure } of found.failures)
+    options.onFailure(node, row, position, {
+      ...failure,
+      ...(details === undefined ? undefined : { details: details as FailedRow.Described["details"] & {} })
+    })
+  for (const [node, made] of Object.entries(found.made)) options.onMade(node, made)
+  if (found.stop !== undefined) options.stop(found.stop)
+}
+
+/** A row fails that ended each worker that had it. */
+const lose = (options: Options, { members }: DomainPlan.DomainPlan, { index, item }: Sent<Item>): void => {
+  for (const { name } of members)
+    options.onFailure(name, index, item.position, {
+      error: "WorkerLost",
+      message: "workers ended while they had this row, again and again"
+    })
 }
 
 const count = ({ shares }: RunSummary.RunTeam, worker: string, rows: number): void => {

@@ -44,6 +44,10 @@ export const Answer = Schema.Struct({
   milliseconds: Schema.Finite,
   /** The name of the worker. */
   worker: Schema.String,
+  /** The rows that it computed. */
+  rows: Schema.Int,
+  /** Nodes with values that cannot be kept, so that the run would compute them again. */
+  unkept: Schema.optionalKey(Schema.Array(Schema.String)),
   failures: Schema.Array(Failure),
   /** Values that were computed, by node. */
   made: Schema.Record(Schema.String, Schema.Int),

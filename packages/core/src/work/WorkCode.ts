@@ -67,8 +67,8 @@ export const decodeJob = Schema.decodeUnknownOption(jobCodec)
 export const WorkerState = Schema.Struct({
   /** The run that it works on. */
   run: Schema.optionalKey(Schema.Int),
-  /** Why it cannot work on a run. */
-  refused: Schema.optionalKey(Schema.Struct({ run: Schema.Int, why: Schema.String })),
+  /** Why it cannot work on runs. */
+  refused: Schema.optionalKey(Schema.Array(Schema.Struct({ run: Schema.Int, why: Schema.String }))),
   rows: Schema.Int
 })
 

@@ -28,6 +28,8 @@ export interface Options {
   readonly run: number
   readonly attempt: number
   readonly concurrency: number
+  /** The nodes with a value that could not be kept. */
+  readonly unkept: ReadonlySet<string>
   /** The failed rows of this process since the last look, by domain, row and position. */
   readonly failures: Map<string, ReadonlyArray<FailedRow.FailedRow>>
   /** Ends when everything written before is in the store. */
@@ -135,7 +137,10 @@ const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
         options.commit,
         isGivenBack(state.stopped())
           ? queue.giveBack(chunk.id)
-          : queue.reply(options.run, chunk.id, WorkChunk.encodeAnswer(found))
+          : Effect.andThen(
+              queue.reply(options.run, chunk.id, WorkChunk.encodeAnswer(found)),
+              Effect.sync(() => options.onRows(found.rows))
+            )
       )
     ),
     (exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.ignore(queue.giveBack(chunk.id)))
@@ -146,7 +151,7 @@ const handle = (loop: Loop, chunk: WorkQueue.Chunk) => {
 const isGivenBack = (stop: RowHooks.Stop | undefined): boolean =>
   stop?.kind === "interrupted" || stop?.isOfProcess === true
 
-const nothing = { milliseconds: 0, failures: [], made: {} }
+const nothing = { milliseconds: 0, rows: 0, failures: [], made: {} }
 
 const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk): Effect.fn.Return<WorkChunk.Answer> {
   const { domains, flow, made, options, state, window } = loop
@@ -172,13 +177,14 @@ const answer = Effect.fnUntraced(function* (loop: Loop, chunk: WorkQueue.Chunk):
     },
     { concurrency: "unbounded", discard: true }
   )
-  options.onRows(rows.length)
   const stop = state.stopped()
   return {
     worker: options.name,
+    rows: rows.length,
     milliseconds: (yield* Clock.currentTimeMillis) - startedAt,
     failures: rows.flatMap(({ index, position }) => failuresOf(options, keyOf({ source: root, row: index, position }))),
     made: madeSince(flow, state, made),
+    ...(options.unkept.size === 0 ? undefined : { unkept: [...options.unkept] }),
     ...(stop === undefined || (stop.kind !== "failed" && stop.kind !== "budget")
       ? undefined
       : { stop: { kind: stop.kind, message: stop.message } })

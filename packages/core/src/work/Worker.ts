@@ -49,7 +49,7 @@ interface Worker {
   /** Its state, for others. */
   rows: number
   run: number | undefined
-  refused: WorkCode.WorkerState["refused"]
+  readonly refused: Map<number, string>
   /** Attempts of runs that it cannot work on. */
   readonly done: Set<string>
 }
@@ -74,9 +74,13 @@ export const work = Effect.fnUntraced(function* (flow: Flow.Any, options: WorkOp
     notice,
     rows: 0,
     run: undefined,
-    refused: undefined,
+    refused: new Map(),
     done: new Set()
   }
+  if (options.run !== undefined)
+    yield* Effect.mapError(store.runs.find(options.run), (error) =>
+      error._tag === "RunError" ? new Node.FlowError({ message: error.message }) : Store.unusable(store.name, error)
+    )
   yield* unusable(store, say(worker))
   yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(Effect.interruptible(list.leave), LAST_WAIT)))
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(SAY), Effect.ignore(say(worker)))))
@@ -113,7 +117,7 @@ const say = (worker: Worker) =>
       WorkCode.encodeState({
         rows,
         ...(run === undefined ? undefined : { run }),
-        ...(refused === undefined ? undefined : { refused })
+        ...(refused.size === 0 ? undefined : { refused: Array.from(refused, ([run, why]) => ({ run, why })) })
       })
     )
   })
@@ -141,7 +145,7 @@ const serveJob = Effect.fnUntraced(function* (worker: Worker, job: WorkQueue.Job
     // Other code and calls that all fail do not pass; anything else may.
     if (error === "FlowError") {
       done.add(attempt)
-      worker.refused = { run: run.id, why: message }
+      worker.refused.set(run.id, message)
     }
     yield* notice(`run ${run.name}: ${message}`)
   }
@@ -184,6 +188,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
         attempt: run.tries,
         concurrency: options.concurrency ?? flow.concurrency,
         failures,
+        unkept: session.state.unkept,
         commit: store.commit,
         isOpen: Effect.map(store.runs.get(run.id), (now) => now?.status === "running" && now.tries === run.tries),
         // Others may spend what this worker does not need. Its rows may wait for a call of another process.

@@ -77,7 +77,7 @@ export const list = (input: {
           ...worker,
           rows: is?.rows ?? 0,
           run: is?.run === undefined ? undefined : runs.get(is.run),
-          refused: is?.refused?.why
+          refused: is?.refused?.at(-1)?.why
         }
       })
       if (input.prometheus)

@@ -1,0 +1,258 @@
+/**
+ * How many calls the planned ones of a step stand for: what depends on answers is not known before they are there.
+ *
+ * @internal
+ */
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import type * as RunEvent from "../run/RunEvent.ts"
+import type * as PlanCount from "./PlanCount.ts"
+
+/**
+ * How the calls of a line were counted: on the rows (`counted`), from an earlier run (`learned`), by `expect`
+ * (`expected`), or on placeholders (`guessed`): then more or fewer may come.
+ */
+export type Counted = "counted" | "learned" | "expected" | "guessed"
+
+/** How many calls of the run a planned call stands for. */
+export interface Times {
+  readonly times: number
+  readonly by: Counted
+  /** What depends on answers: the rows of the step, or the calls of a row. */
+  readonly of: "rows" | "calls"
+  /** The share of the planned calls that come whatever the answers are. */
+  readonly least: number
+}
+
+export interface PlanRows {
+  readonly of: (one: PlanCount.PlanCounts) => Times
+  /** Steps that no row reached, because of what placeholders answered. */
+  readonly unreached: ReadonlyArray<string>
+}
+
+/** What is known of the rows of a flow. */
+export interface Known {
+  readonly flow: Flow.Any
+  readonly counts: ReadonlyArray<PlanCount.PlanCounts>
+  /** The nodes as the plan has run them. */
+  readonly nodes: ReadonlyArray<RunEvent.NodeProgress>
+  /** The last run of the flow. */
+  readonly before: RunEvent.RunFinished | undefined
+  readonly expected: ExpectedUsage.ExpectedUsage
+}
+
+type Rows = ReadonlyMap<string, RunEvent.NodeProgress>
+
+const byName = (nodes: ReadonlyArray<RunEvent.NodeProgress>): Rows => new Map(nodes.map((node) => [node.name, node]))
+
+const evaluated = (rows: Rows, name: string): number => {
+  const node = rows.get(name)
+  return node === undefined ? 0 : node.done + node.failed
+}
+
+/** The rows that a node was computed for. Of a filter and an expansion, the nodes that they read tell it. */
+const arrived = (rows: Rows, node: Node.Any): number => {
+  const [input] = Node.inputsOf(node)
+  return input !== undefined && (node.kind._tag === "Filter" || node.kind._tag === "Expand")
+    ? evaluated(rows, input.name)
+    : evaluated(rows, node.name)
+}
+
+/** The name of the node that a call belongs to: layers send requests of their own for it. */
+const nodeOf = (step: string): string => step.split(" / ")[0]!
+
+const COUNTED: Times = { times: 1, by: "counted", of: "rows", least: 1 }
+
+export const make = (known: Known): PlanRows => {
+  const { flow } = known
+  const nodes = new Map(flow.graph.nodes.map((node) => [node.name, node]))
+  const rows = byName(known.nodes)
+  const open = openness(known)
+  const factor = factors(known, rows, open)
+  return {
+    of: (one) => {
+      const node = nodes.get(nodeOf(one.step))
+      if (node === undefined) return COUNTED
+      const byRows = open.arriving(node) ? factor(node) : undefined
+      const byCalls = callsOf(known, node, one, rows)
+      if (byRows === undefined && byCalls === undefined) return COUNTED
+      const by = [byRows?.by, byCalls?.by]
+      return {
+        times: (byRows?.times ?? 1) * (byCalls?.times ?? 1),
+        by: (["guessed", "expected"] as const).find((one) => by.includes(one)) ?? "learned",
+        of: byRows === undefined || (byRows.by !== "guessed" && byCalls?.by === "guessed") ? "calls" : "rows",
+        least: byRows === undefined ? (byCalls?.least ?? 1) : 0
+      }
+    },
+    unreached: flow.graph.nodes
+      .filter((node) => asksModels(node) && open.arriving(node) && !isReached(known, node, rows))
+      .map(({ name }) => name)
+  }
+}
+
+/** A condition that does not hold keeps a row from the calls of a step. */
+const isConditional = ({ kind }: Node.Any): boolean => kind._tag === "Step" && kind.when !== undefined
+
+const isReached = ({ counts }: Known, node: Node.Any, rows: Rows): boolean =>
+  isConditional(node) ? counts.some(({ step }) => nodeOf(step) === node.name) : arrived(rows, node) > 0
+
+/** Whether a node may call a model. */
+const asksModels = ({ kind }: Node.Any): boolean =>
+  kind._tag === "Step"
+    ? !kind.computed
+    : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
+
+interface Openness {
+  /** Whether the value of a node depends on answers that have not come. */
+  readonly value: (node: Node.Any) => boolean
+  /** Whether the number of rows does that it is computed for. */
+  readonly arriving: (node: Node.Any) => boolean
+}
+
+const openness = ({ counts, flow }: Known): Openness => {
+  const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => nodeOf(step)))
+  const values = new Map<Node.Any, boolean>()
+  const value = (node: Node.Any): boolean => {
+    let is = values.get(node)
+    if (is === undefined) values.set(node, (is = asking.has(node.name) || Node.inputsOf(node).some(value)))
+    return is
+  }
+  const roots = new Map(flow.graph.nodes.map((node) => [node.name, node]))
+  const known = new Map<Node.Any, boolean>()
+  const decided = (node: Node.Any): boolean => {
+    const { kind } = node
+    const inputs = Node.inputsOf(node)
+    switch (kind._tag) {
+      case "Source":
+        return false
+      case "Step":
+        return kind.when !== undefined && inputs.some(value)
+      case "Filter":
+      case "Expand":
+        return value(node)
+      case "Reduce":
+        return kind.by !== undefined && inputs.some((input) => value(input) || rows(input))
+      case "Join":
+        return inputs.some((input) => value(input) || rows(input))
+    }
+  }
+  const rows = (node: Node.Any): boolean => {
+    const is = known.get(node)
+    if (is !== undefined) return is
+    known.set(node, false)
+    const root = roots.get(node.domain.root)
+    const open =
+      decided(node)
+      || (node.kind._tag !== "Reduce" && Node.inputsOf(node).some(rows))
+      || (root !== undefined && root !== node && rows(root))
+    known.set(node, open)
+    return open
+  }
+  return {
+    value,
+    // A filter and an expansion are computed for every row, whatever comes of it.
+    arriving: (node) =>
+      node.kind._tag === "Filter" || node.kind._tag === "Expand" ? Node.inputsOf(node).some(rows) : rows(node)
+  }
+}
+
+type Factor = Pick<Times, "times" | "by">
+
+/** How many rows each planned row of a node stands for. */
+const factors = (known: Known, rows: Rows, open: Openness): ((node: Node.Any) => Factor) => {
+  const { before, flow } = known
+  const earlier = before === undefined ? undefined : byName(before.nodes)
+  const sources = [...flow.graph.driving].filter(({ kind }) => kind._tag === "Source").map(({ name }) => name)
+  const read = (of: Rows): number => sources.reduce((sum, name) => sum + evaluated(of, name), 0)
+  return (node) => {
+    const expected = expansions(flow, node)
+      .filter(open.value)
+      .map((expansion) => expectedOf(expansion, rows))
+    if (expected.length > 0 && expected.every((times) => times !== undefined))
+      return { times: expected.reduce((product, times) => product * times, 1), by: "expected" }
+    const planned = arrived(rows, node)
+    const came = earlier === undefined ? 0 : arrived(earlier, node)
+    // A row for which a condition does not hold is counted too.
+    if (isConditional(node)) return { times: 1, by: "guessed" }
+    if (earlier === undefined || came === 0 || planned === 0 || read(earlier) === 0) return { times: 1, by: "guessed" }
+    return { times: ((came / read(earlier)) * read(rows)) / planned, by: "learned" }
+  }
+}
+
+/** The expansions that a node's rows come from. */
+const expansions = (flow: Flow.Any, node: Node.Any): ReadonlyArray<Node.Any> => {
+  const found: Array<Node.Any> = []
+  for (let at: Node.Domain | undefined = node.domain; at !== undefined; at = at.parent) {
+    const root = flow.graph.nodes.find(({ name }) => name === at!.root)
+    if (root?.kind._tag === "Expand") found.push(root)
+  }
+  return found
+}
+
+/** How many rows a planned row of an expansion stands for, by its `expect`. */
+const expectedOf = (node: Node.Any, rows: Rows): number | undefined => {
+  const expect = node.kind._tag === "Expand" ? node.kind.policy.expect : undefined
+  const [input] = Node.inputsOf(node)
+  const lists = input === undefined ? 0 : evaluated(rows, input.name)
+  const items = evaluated(rows, node.name)
+  return expect === undefined || items === 0 ? undefined : (expect * lists) / items
+}
+
+/** How many calls each planned call of a row stands for; `undefined` for itself. */
+const callsOf = (
+  { expected }: Known,
+  node: Node.Any,
+  one: PlanCount.PlanCounts,
+  rows: Rows
+): Omit<Times, "of"> | undefined => {
+  // A tool loop is counted with its rounds.
+  if (one.calls === 0 || one.isCascaded || (one.rounds ?? 0) > 0) return undefined
+  const progress = rows.get(node.name)
+  const fresh = progress === undefined ? 0 : arrived(rows, node) - progress.reused
+  const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1
+  const each = one.calls / Math.max(1, fresh) / samples
+  const expect = node.kind._tag === "Expand" || !("policy" in node.kind) ? undefined : node.kind.policy.expect
+  if (expect !== undefined) return { times: expect / each, by: "expected", least: 1 / expect }
+  const rounds = isConditional(node) ? undefined : expected.learned(one.step, one.model)?.rounds
+  if (rounds !== undefined)
+    return Math.abs(rounds / samples / each - 1) > 0.01
+      ? { times: rounds / samples / each, by: "learned", least: Math.min(1, samples / rounds) }
+      : undefined
+  return one.rounds !== undefined || each > 1.01 || repeats(node)
+    ? { times: 1, by: "guessed", least: 1 / Math.max(1, each) }
+    : undefined
+}
+
+const LOOP = /\bwhile\s*\(|\b(?:repeat|iterate|loop|retry|unfold)\s*\(/
+
+/** Whether a node's own code repeats what it does, as often as its values tell it to. */
+const repeats = ({ kind }: Node.Any): boolean => kind._tag === "Step" && LOOP.test(String(kind.run))
+
+/** What the author should know of the counts of steps. */
+export const notes = (
+  steps: ReadonlyArray<{ readonly step: string } & Times>,
+  unreached: ReadonlyArray<string>,
+  before: string | undefined
+): ReadonlyArray<string> => {
+  const named = (is: (one: Times) => boolean) => [...new Set(steps.filter(is).map(({ step }) => step))].join(", ")
+  const lines: ReadonlyArray<readonly [names: string, note: (names: string) => string]> = [
+    [
+      named(({ by, of }) => by === "guessed" && of === "rows"),
+      (names) =>
+        `how many rows reach ${names} depends on answers, so more or fewer may come: --sample 20 or a run tells it, and so does { expect } on an expansion`
+    ],
+    [
+      named(({ by, of }) => by === "guessed" && of === "calls"),
+      (names) =>
+        `how often a row of ${names} calls may depend on answers, so more or fewer may come: --sample 20 or a run tells it, and so does { expect } on the step`
+    ],
+    [
+      named(({ by }) => by === "learned"),
+      (names) =>
+        `the calls of ${names} are about those of ${before === undefined ? "earlier runs" : `run ${before}`}, for as many rows`
+    ],
+    [unreached.join(", "), (names) => `no row has reached ${names} so far: their calls are not in the cost`]
+  ]
+  return lines.flatMap(([names, note]) => (names === "" ? [] : [note(names)]))
+}

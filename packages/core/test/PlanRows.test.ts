@@ -1,0 +1,168 @@
+/** Plans and what came: a plan is right, or says that it cannot know and what would tell it. */
+import { assert, describe, it } from "@effect/vitest"
+import { Flow, Ledger, type Node, Plan, Runner, Sink, Source, Stack } from "@pipe/core"
+import { TestModel } from "@pipe/core/testing"
+import { Effect } from "effect"
+import { type AiError, LanguageModel } from "effect/ai"
+import * as fc from "fast-check"
+import * as Soak from "../../../test/Soak.ts"
+import * as Host from "./Host.ts"
+
+const ask = (prompt: string) => Effect.map(LanguageModel.generateText({ prompt }), ({ text }) => text)
+
+/** Answers end in a digit that follows from the prompt. */
+const digit = (text: string): number => Number(/\d$/.exec(text)?.[0] ?? 0)
+
+const model = () =>
+  TestModel.make(({ prompt }) => `answer ${Array.from(prompt).reduce((sum, char) => sum + char.charCodeAt(0), 0) % 10}`)
+
+type Text = Node.Node<string, AiError.AiError, LanguageModel.LanguageModel>
+
+const listOfInput = (name: string, text: Text) => Flow.expand(name, { text }, ({ text }) => [`${text}x`, `${text}y`])
+
+const filterByText = (name: string, text: Text) => {
+  const kept = Flow.filter(`${name}-filter`, { text }, ({ text }) => text.length % 3 !== 0)
+  return Flow.map(name, { kept }, ({ kept }) => kept.text)
+}
+
+/** What a generated flow does with the texts so far. */
+const operations = {
+  step: (name: string, text: Text) => Flow.step(name, { text }, ({ text }) => ask(`${name} ${text}`)),
+  twice: (name: string, text: Text) =>
+    Flow.step(name, { text }, ({ text }) =>
+      Effect.flatMap(ask(`${name} a ${text}`), (more) => ask(`${name} b ${more}`))
+    ),
+  loop: (name: string, text: Text) =>
+    Flow.step(name, { text }, ({ text }) =>
+      Effect.gen(function* () {
+        let answer = yield* ask(`${name} ${text}`)
+        for (let n = 0; n < 4 && digit(answer) < 7; n++) answer = yield* ask(`${name} ${n} ${answer}`)
+        return answer
+      })
+    ),
+  listOfAnswer: (name: string, text: Text) =>
+    Flow.expand(name, { text }, ({ text }) =>
+      Effect.map(ask(`${name} ${text}`), (answer) =>
+        Array.from({ length: digit(answer) % 4 }, (_, n) => `${answer}.${n}`)
+      )
+    ),
+  listOfInput,
+  filterByAnswer: (name: string, text: Text) =>
+    Flow.map(
+      name,
+      {
+        kept: Flow.filter(`${name}-filter`, { text }, ({ text }) =>
+          Effect.map(ask(`${name} ${text}`), (answer) => digit(answer) % 2 === 0)
+        )
+      },
+      ({ kept }) => kept.text
+    ),
+  filterByText,
+  group: (name: string, text: Text) =>
+    Flow.group(name, { text }, { by: ({ text }) => digit(text) }, ({ count, key }) => ask(`${name} ${key} ${count}`)),
+  whole: (name: string, text: Text) =>
+    Flow.reduce(
+      name,
+      { text },
+      {
+        initial: () => "",
+        step: (all, { text }) => all + text,
+        finish: (all) => ask(`${name} ${all.length}`)
+      }
+    ),
+  when: (name: string, text: Text) =>
+    Flow.map(
+      name,
+      {
+        text,
+        more: Flow.step(`${name}-when`, { text }, ({ text }) => ask(`${name} ${text}`), {
+          when: ({ text }) => digit(text) > 4
+        })
+      },
+      ({ more, text }) => more ?? text
+    )
+} satisfies { readonly [name: string]: (name: string, text: Text) => Text }
+
+const names = Object.keys(operations) as ReadonlyArray<keyof typeof operations>
+
+const flowOf = (rows: number, chain: ReadonlyArray<keyof typeof operations>) => {
+  let text: Text = Source.fromIterable(
+    "text",
+    Array.from({ length: rows }, (_, n) => `row ${n}`)
+  )
+  chain.forEach((operation, n) => (text = operations[operation](`${operation}${n}`, text)))
+  return Flow.make("generated", {
+    outputs: [Sink.forEach("out", text, () => Effect.void)],
+    allowFailedRows: 1_000,
+    stack: Stack.make(Ledger.layer, model().layer)
+  })
+}
+
+const callsOf = (plan: Plan.Plan, step: string) => plan.lines.find((line) => line.step === step)
+
+describe("a plan", () => {
+  it.live("is right, or says what it does not know (generated flows)", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.integer({ min: 0, max: 6 }),
+          fc.array(fc.constantFrom(...names), { maxLength: 4 }),
+          (rows, chain) =>
+            Effect.runPromise(
+              Effect.gen(function* () {
+                const flow = flowOf(rows, chain)
+                const plan = yield* Plan.make(flow)
+                const summary = yield* Runner.run(flow, { errorsFile: false })
+                for (const { attempts, step } of summary.steps) {
+                  const line = callsOf(plan, step)
+                  if (line === undefined) {
+                    assert.include(plan.unreached ?? [], step)
+                    continue
+                  }
+                  if (line.counted === undefined) assert.strictEqual(line.calls, attempts, step)
+                }
+                for (const line of plan.lines) {
+                  if (line.counted !== undefined || line.calls === 0) continue
+                  assert.strictEqual(
+                    summary.steps.find(({ step }) => step === line.step)?.attempts,
+                    line.calls,
+                    line.step
+                  )
+                }
+                // The run has told it.
+                const again = yield* Plan.make(flow, { cache: false })
+                for (const { attempts, step } of summary.steps) {
+                  const line = callsOf(again, step)
+                  if (line?.counted !== "learned") continue
+                  assert.closeTo(line.calls, attempts, Math.max(1, attempts * 0.35), step)
+                }
+              }).pipe(Effect.provide(Host.layerMemory))
+            )
+        ),
+        { numRuns: Soak.times(50, 200) }
+      )
+    )
+  )
+
+  it.live("counts the rows of an expansion by `expect`, and the calls of a step", () =>
+    Effect.gen(function* () {
+      const text = Source.fromIterable("text", ["a", "b"])
+      const topic = Flow.expand("topic", { text }, ({ text }) => Effect.map(ask(text), (answer) => [answer]), {
+        expect: 10
+      })
+      const poem = Flow.step("poem", { topic }, ({ topic }) => ask(`poem ${topic}`), { expect: 3 })
+      const flow = Flow.make("expected", {
+        outputs: [Sink.forEach("out", poem, () => Effect.void)],
+        stack: Stack.make(Ledger.layer, model().layer)
+      })
+      const plan = yield* Plan.make(flow)
+      assert.deepStrictEqual(
+        plan.lines.map(({ calls, counted, step }) => [step, calls, counted]),
+        [
+          ["topic", 2, undefined],
+          ["poem", 60, "expected"]
+        ]
+      )
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+})
