@@ -97,7 +97,10 @@ const use = async (value: unknown): Promise<string | undefined> => {
 const folder = (): string => {
   const made = fs.mkdtempSync(path.join(tmpdir(), "pipe-sample-"))
   fs.writeFileSync(path.join(made, "words.txt"), "tree\nbee\n")
-  fs.writeFileSync(path.join(made, "reviews.jsonl"), `${JSON.stringify({ id: "1", product: "lamp", text: "A lovely lamp." })}\n`)
+  fs.writeFileSync(
+    path.join(made, "reviews.jsonl"),
+    `${JSON.stringify({ id: "1", product: "lamp", text: "A lovely lamp." })}\n`
+  )
   return made
 }
 

@@ -6,7 +6,6 @@
 import type * as CallContext from "../client/CallContext.ts"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type { LayerInfo } from "../client/Service.ts"
-import * as RatePace from "../resilience/RatePace.ts"
 
 /** Calls and tokens that count against one limit. */
 export interface Load {
@@ -47,18 +46,12 @@ export const shortest = (
     ({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute !== undefined || tokensPerMinute !== undefined
   )
   if (limits.length === 0) return undefined
-  const paced = (calls: number, limit: number) => {
-    const { burst, perMinute } = RatePace.of(limit)
-    return Math.max(0, calls - burst) / perMinute
-  }
-  // The tokens of the first minute are available immediately.
-  const over = (tokens: number, limit: number) => Math.max(0, tokens / limit - 1)
+  // The first minute's allowance is available immediately.
+  const over = (amount: number, limit: number | undefined) =>
+    limit === undefined ? 0 : Math.max(0, amount / limit - 1)
   const minutes = limits.flatMap((limit) =>
     (limit.by === undefined ? models : [...(keyed.get(limit)?.values() ?? [])]).map(({ calls, tokens }) =>
-      Math.max(
-        limit.requestsPerMinute === undefined ? 0 : paced(calls, limit.requestsPerMinute),
-        limit.tokensPerMinute === undefined ? 0 : over(tokens, limit.tokensPerMinute)
-      )
+      Math.max(over(calls, limit.requestsPerMinute), over(tokens, limit.tokensPerMinute))
     )
   )
   return Math.round(Math.max(0, ...minutes) * 60_000)

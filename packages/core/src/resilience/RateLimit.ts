@@ -2,9 +2,9 @@
  * Stays within the provider's rate limits: requests and tokens per minute, for each model, shared by all steps of a
  * flow.
  *
- * **Details** Requests are paced: no minute has more than the limit, and about 2 % of it may be sent at once. Tokens have a
- * bucket that holds those of a minute, as providers have: before a call its tokens are taken (counted input, expected
- * output), and the difference to its real usage is settled with the next call. Limits in the provider's headers are
+ * **Details** Each model has two token buckets of `effect/persistence/RateLimiter`. Before a call its tokens are taken
+ * (counted input, expected output); the difference to its real usage is settled with the next call. The buckets of a run
+ * with workers are shared, and pace its requests: no minute has more than the limit. Limits in the provider's headers are
  * learned and apply in addition to the options. When the provider refuses a call and names a
  * wait, every call to that model waits that long. When it reports that nothing is left, calls wait until the reset, but
  * at most a minute; then one call tries. A wait longer than `maxWait` fails the calls: the run stops and says when to
@@ -133,7 +133,8 @@ const make = <R>(
     (next) =>
       Effect.gen(function* () {
         yield* seed(options)
-        const { limiter, pause } = yield* limiterOf(next)
+        const limiter = yield* limiterOf(next)
+        const { pause } = limiter
         const models = yield* SharedState.at(
           next.layers,
           "RateLimit",
@@ -204,25 +205,28 @@ const expectedTokens = (
 const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number, window = WINDOW) =>
   Effect.orDie(limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", window, key, limit, tokens }))
 
-const takeRequests = (limiter: RateLimiter.RateLimiter, key: string, limit: number, requests: number) => {
+/** Takes turns of a limit of requests. Processes that share one are paced: no minute has more than the limit. */
+const takeRequests = ({ limiter, pause }: Limiter, key: string, limit: number, requests: number) => {
+  if (pause === undefined) return take(limiter, `requests/${key}`, limit, requests)
   const { burst, perMinute } = RatePace.of(limit)
   return take(limiter, `requests/${key}`, burst, requests, Duration.times(WINDOW, burst / perMinute))
 }
 
 /** Waits until both buckets have room and no pause is set. A call that ends before its turn gives back what it took. */
 const waitForTurn = (
-  limiter: RateLimiter.RateLimiter,
+  shared: Limiter,
   { model, of }: { readonly model: string; readonly of: string | undefined },
   limits: Applied,
   tokens: number
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
+    const { limiter } = shared
     const { known, place } = limits
     const key = `${of === undefined ? model : `by ${of}`}${place}`
     const [perRequests, perTokens] = [limits.requests, limits.tokens]
     let millis = 0
     if (perRequests !== undefined) {
-      millis = Duration.toMillis((yield* takeRequests(limiter, key, perRequests, 1)).delay)
+      millis = Duration.toMillis((yield* takeRequests(shared, key, perRequests, 1)).delay)
     }
     if (perTokens !== undefined) {
       // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
@@ -232,7 +236,7 @@ const waitForTurn = (
       millis = Math.max(millis, Duration.toMillis(delay))
     }
     const giveBack = Effect.gen(function* () {
-      if (perRequests !== undefined) yield* takeRequests(limiter, key, perRequests, -1)
+      if (perRequests !== undefined) yield* takeRequests(shared, key, perRequests, -1)
       if (perTokens !== undefined) yield* take(limiter, `tokens/${key}`, perTokens, -tokens)
     })
     yield* Effect.onExit(paused({ model, of }, limits, millis), (exit) =>

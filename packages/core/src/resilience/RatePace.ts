@@ -1,5 +1,6 @@
 /**
- * The pace of a limit of requests: a few at once, then one after the other, so that no minute has more than the limit.
+ * The pace of a limit of requests that processes share: a few at once, then one after the other, so that no minute has
+ * more than the limit.
  *
  * A bucket that holds the requests of a whole minute would let twice as many through in its first one. Providers may enforce
  * a limit per minute over shorter times, such as one request a second for 60 a minute (Anthropic's and OpenAI's pages on
