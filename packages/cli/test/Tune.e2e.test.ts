@@ -4,11 +4,12 @@ import { Simulator } from "@pipe/plugins"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import * as Soak from "../../../test/Soak.ts"
 import { pipe } from "./Process.ts"
 import { at, envOf, simulated } from "./TunedFlow.ts"
 
 describe("a routed run", () => {
-  it.live("is resumed after kill -9: every row has its answer, and each request counts once", () =>
+  it.live.skipIf(!Soak.isSoak)("is resumed after kill -9: every row has its answer, and each request counts once", () =>
     Effect.gen(function* () {
       let answers = 0
       let killAt = Number.POSITIVE_INFINITY

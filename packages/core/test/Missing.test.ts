@@ -1,9 +1,11 @@
 /** Groups that lack failed rows, joins that drop rows, and functions that return promises: nothing is left out in silence. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, type Node, Runner, Sink, Source } from "@pipe/core"
-import { Effect, Logger } from "effect"
+import { Flow, Ledger, type Node, Parameter, Runner, Sink, Source, Stack } from "@pipe/core"
+import { TestModel } from "@pipe/core/testing"
+import { Effect, Logger, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
-import { mkdtempSync, readFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Host from "./Host.ts"
@@ -252,6 +254,66 @@ describe("the keys of groups and joins", () => {
   )
 })
 
+describe("distinct rows", () => {
+  it.live("are the first of each key, in order; one that failed is in none", () =>
+    Effect.gen(function* () {
+      const n = numbers(3, 1, 3, 2, 1)
+      const ok = checked(n, (n) => n === 2)
+      const { failures, summary, values } = yield* outcomeOf(
+        Flow.map("it", { first: Flow.distinct("distinct", { n, ok }, { by: ({ n }) => n }) }, ({ first }) => first.n)
+      )
+      assert.deepStrictEqual(values, [{ it: 3 }, { it: 1 }])
+      assert.lengthOf(failures, 1)
+      assert.isUndefined(summary.nodes.find(({ name }) => name === "distinct")!.incomplete)
+    })
+  )
+})
+
+describe("the model and the settings of a step", () => {
+  it.live("follow the row, and are part of what its result is found by", () =>
+    Effect.gen(function* () {
+      const model = TestModel.make(({ model, request }) =>
+        request._tag === "Completion" ? `${model} at ${request.settings.temperature}` : ""
+      )
+      const cell = Source.fromIterable("cell", [
+        { model: "gpt-4o", t: 0 },
+        { model: "gpt-4o-mini", t: 1 }
+      ])
+      const flow = (temperature: (t: number) => number) => {
+        const answer = Flow.step(
+          "answer",
+          { cell },
+          () => Effect.map(LanguageModel.generateText({ prompt: "Hello" }), ({ text }) => text),
+          {
+            model: ({ cell }) => cell.model,
+            settings: ({ cell }) => ({ temperature: temperature(cell.t), maxTokens: 9 })
+          }
+        )
+        const values: Array<string> = []
+        return {
+          values,
+          flow: Flow.make("cells", {
+            outputs: [Sink.forEach("out", answer, (text) => Effect.sync(() => values.push(text)))],
+            stack: Stack.make(Ledger.layer, model.layer)
+          })
+        }
+      }
+      const store = Host.layerMemory
+      yield* Effect.gen(function* () {
+        const first = flow((t) => t)
+        yield* Runner.run(first.flow, { errorsFile: false })
+        assert.deepStrictEqual(first.values, ["gpt-4o at 0", "gpt-4o-mini at 1"])
+        const again = flow((t) => t)
+        const summary = yield* Runner.run(again.flow, { errorsFile: false })
+        assert.strictEqual(summary.nodes.find(({ name }) => name === "answer")!.reused, 2)
+        const other = flow((t) => t / 2)
+        yield* Runner.run(other.flow, { errorsFile: false })
+        assert.deepStrictEqual(other.values, ["gpt-4o at 0", "gpt-4o-mini at 0.5"])
+      }).pipe(Effect.provide(store))
+    })
+  )
+})
+
 describe("a join", () => {
   const left = Source.fromIterable("left", [{ id: 1 }, { id: 2 }, { id: 3 }])
   const right = Source.fromIterable("right", [{ id: 2 }])
@@ -352,6 +414,34 @@ describe("a function that returns a promise", () => {
         { it: 2 },
         { it: 4 }
       ])
+    })
+  )
+})
+
+describe("a CSV whose header has other names", () => {
+  it.live("says which it has (B18)", () =>
+    Effect.gen(function* () {
+      const path = temp("courses.csv")
+      writeFileSync(path, "department,course\nmath,algebra\n")
+      const schema = Schema.Struct({ Department: Schema.String, course: Schema.String })
+      const errorsFile = temp("errors.jsonl")
+      const flow = Flow.make("f", {
+        outputs: [Sink.forEach("out", Source.csv("c", { path, schema }), () => Effect.void)],
+        allowFailedRows: 1
+      })
+      yield* Runner.run(flow, { errorsFile }).pipe(Effect.provide(Host.layerMemory))
+      const { message } = JSON.parse(readFileSync(errorsFile, "utf8"))
+      assert.match(message, /Missing key.*Department.*\(the header has department, course\)$/)
+    })
+  )
+})
+
+describe("a parameter that the flow does not list", () => {
+  it.live("fails its rows in words, whether it has a default or not (B17)", () =>
+    Effect.gen(function* () {
+      const language = Parameter.make("language", Schema.String, { default: "German" })
+      const { failures } = yield* outcomeOf(Flow.step("it", { n: numbers(1) }, () => language))
+      assert.include(failures[0]!.message, "parameter language is not one of the flow's: list it in Flow.make")
     })
   )
 })

@@ -271,7 +271,11 @@ export {
 }
 
 /** Options of a step. */
-export interface StepOptions<In extends Node.Inputs, A = string> extends Node.NodePolicy {
+export interface StepOptions<In extends Node.Inputs, A = string> extends Omit<Node.NodePolicy, "model" | "settings"> {
+  /** The model of this step's calls, or a function of the row that returns it. A router leaves it as it is. */
+  readonly model?: string | ((values: Node.Values<In>) => string | undefined)
+  /** The settings of this step's calls, or a function of the row that returns them. */
+  readonly settings?: ModelSettings.ModelSettings | ((values: Node.Values<In>) => ModelSettings.ModelSettings)
   /** Runs the step only for rows for which this returns true. For the others its value is `undefined`. */
   readonly when?: (values: Node.Values<In>) => boolean
   /** Requests this many answers per row; the value is their list. Each sample is cached separately. */
@@ -388,7 +392,13 @@ export const step = <
   run: (values: Node.Values<In>) => B | Effect.Effect<B, E, R>,
   options?: O & StepOptions<In, A>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In, A> = options ?? {}
+  const { check, model, pack, quality, reuse, samples, settings, varies, when, ...others }: StepOptions<In, A> =
+    options ?? {}
+  const policy: Node.NodePolicy = {
+    ...others,
+    ...(typeof model === "string" ? { model } : undefined),
+    ...(typeof settings === "object" ? { settings } : undefined)
+  }
   OptionNames.check(`step ${name}`, options ?? {}, STEP_OPTIONS)
   checkBudget(`the budget of step ${name}`, options?.budget)
   checkCalls(`step ${name}`, policy)
@@ -396,7 +406,20 @@ export const step = <
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, varying, check, quality, computed: false, policy },
+    {
+      _tag: "Step",
+      inputs,
+      run,
+      when,
+      samples,
+      model: typeof model === "function" ? model : undefined,
+      settings: typeof settings === "function" ? settings : undefined,
+      varying,
+      check,
+      quality,
+      computed: false,
+      policy
+    },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
@@ -420,6 +443,8 @@ export const map = <In extends Node.Inputs, B>(
         }),
       when: undefined,
       samples: undefined,
+      model: undefined,
+      settings: undefined,
       varying: undefined,
       check: undefined,
       quality: undefined,
@@ -451,5 +476,5 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
     { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
   )
 
-export { group, type GroupOptions, reduce } from "./FlowGroup.ts"
+export { distinct, group, type GroupOptions, reduce } from "./FlowGroup.ts"
 export { join } from "./FlowJoin.ts"

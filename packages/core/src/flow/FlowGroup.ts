@@ -53,6 +53,34 @@ export const reduce = <
   )
 }
 
+/**
+ * The first row of each key: its record of inputs, in the order of the source.
+ *
+ * A row that has failed is in none, and a key of which all rows have failed has none.
+ */
+export const distinct = <In extends Node.Inputs, const K extends GroupKey.GroupKey>(
+  name: string,
+  inputs: In,
+  options: { readonly by: (values: Node.Values<In>) => K }
+): Node.Node<Node.Values<In>, Node.InputsError<In>, Node.InputsServices<In>> => {
+  Node.commonDomain(`distinct ${name}`, inputs)
+  return Node.make(
+    name,
+    {
+      _tag: "Reduce",
+      inputs,
+      by: options.by,
+      initial: () => undefined,
+      step: (first: Node.Values<In> | undefined, values: Node.Values<In>) => first ?? values,
+      finish: Effect.succeed,
+      meaning: undefined,
+      missing: "ignore",
+      policy: {}
+    },
+    undefined
+  )
+}
+
 /** Computes one value per group from all its rows, or from the first `take`. Groups are those of `reduce`. */
 export const group = <In extends Node.Inputs, B, E = never, R = never, const K extends GroupKey.GroupKey = string>(
   name: string,

@@ -186,6 +186,9 @@ export type Kind =
       readonly run: (values: RowValues.Erased, sample: number) => unknown
       readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
+      /** The model and the settings of a row, where they depend on it. */
+      readonly model: ((values: RowValues.Erased) => string | undefined) | undefined
+      readonly settings: ((values: RowValues.Erased) => ModelSettings.ModelSettings) | undefined
       /** The text that varies in its calls from row to row. */
       readonly varying: Varies | undefined
       /** Returns what is wrong with an answer, in words for the model. */
@@ -215,7 +218,7 @@ export type Kind =
       readonly step: (state: RowValues.Erased, values: RowValues.Erased) => unknown
       readonly finish: (state: RowValues.Erased, key: RowValues.Erased, missing: number) => unknown
       /** What becomes of a group that lacks rows, because they have failed. */
-      readonly missing: OnMissing
+      readonly missing: OnMissing | "ignore"
       /** The author's function that `finish` runs; `undefined` when the value is the state. */
       readonly meaning: Function | undefined
       readonly policy: NodePolicy

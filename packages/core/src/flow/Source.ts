@@ -450,14 +450,20 @@ const toRow = <A>(
   decode: (position: string, raw: unknown) => Node.ReadRow<A>
 ): Node.ReadRow<A> | undefined => {
   if (cells.length === 1 && cells[0]!.trim() === "" && header.length > 1) return undefined
-  return cells.length === header.length
-    ? decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))
-    : {
-        position,
-        problem: `has ${cells.length} cells where the header has ${header.length}`,
-        raw: JSON.stringify(cells)
-      }
+  if (cells.length !== header.length)
+    return {
+      position,
+      problem: `has ${cells.length} cells where the header has ${header.length}`,
+      raw: JSON.stringify(cells)
+    }
+  const row = decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))
+  return "problem" in row && row.problem.includes("Missing key")
+    ? { ...row, problem: `${row.problem} (the header has ${oneLine(header.join(", ")).slice(0, MOST_HEADER)})` }
+    : row
 }
+
+/** The most characters of a header in a message. */
+const MOST_HEADER = 200
 
 const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: string) => {
   const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))

@@ -52,6 +52,8 @@ const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: 
             ["reuse", kind.varying?.reuse?.answer] as const,
             ["pack", kind.varying?.pack?.answer] as const,
             ["answer check", kind.check] as const,
+            ["model", kind.model] as const,
+            ["settings", kind.settings] as const,
             ...Object.entries(kind.quality ?? {})
           ].flatMap(([name, f]) => (typeof f === "function" ? [[name, f] as const] : []))
     case "Filter":

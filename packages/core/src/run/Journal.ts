@@ -87,8 +87,9 @@ const nothing: Missing = { _tag: "Missing", key: undefined }
 /** Tests whether rows with equal inputs share an answer. */
 const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boolean => {
   const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
+  const isByRow = kind._tag === "Step" && kind.settings !== undefined
   return (
-    (own ?? environment.settings.temperature) === 0
+    (!isByRow && (own ?? environment.settings.temperature) === 0)
     || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))
   )
 }

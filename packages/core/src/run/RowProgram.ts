@@ -378,7 +378,7 @@ const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "R
   const stats = run.statsOf(node)
   return (row) => {
     const { lacking, ...group } = row.values[0] as IncompleteGroup.Group
-    if (lacking === undefined) return evaluate(row, group, attempt, 0)
+    if (lacking === undefined || kind.missing === "ignore") return evaluate(row, group, attempt, 0)
     stats.incomplete++
     if (kind.missing === "fail") return attempt(row, 0, group, () => Effect.fail(IncompleteGroup.make(row, lacking)))
     if (kind.missing === "skip") {

@@ -5,6 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as RowValues from "../client/RowValues.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as AuthorValue from "../flow/AuthorValue.ts"
 import type * as Node from "../flow/Node.ts"
@@ -30,7 +31,8 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call =>
     own === undefined
       ? marked
       : (values, sample) => CallContext.provideState({ check: (answer) => own(answer, values) })(marked(values, sample))
-  if (quality === undefined) return checked
+  const settled = withSettings(kind, checked)
+  if (quality === undefined) return settled
   const { answer, check, features, label, score } = quality
   return (values, sample) =>
     // Read only when needed: not every row has a label, and only tuning uses it.
@@ -44,5 +46,19 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call =>
       get label() {
         return label?.(values)
       }
-    })(checked(values, sample))
+    })(settled(values, sample))
 }
+
+/** Gives the calls of a row the model and the settings that depend on it. */
+const withSettings = ({ model, settings }: Extract<Node.Kind, { readonly _tag: "Step" }>, call: Call): Call =>
+  model === undefined && settings === undefined
+    ? call
+    : (values, sample) => {
+        const own = model?.(values)
+        AuthorValue.refusePromise("the model of the step", own)
+        const given = settings?.(values)
+        AuthorValue.refusePromise("the settings of the step", given)
+        return ModelSettings.provide({ ...given, ...(own === undefined ? undefined : { model: own }) })(
+          call(values, sample)
+        )
+      }
