@@ -1,6 +1,6 @@
 /** Groups that lack failed rows, joins that drop rows, and functions that return promises: nothing is left out in silence. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Ledger, type Node, Parameter, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Ledger, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
 import { TestModel } from "@pipe/core/testing"
 import { Effect, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -432,16 +432,6 @@ describe("a CSV whose header has other names", () => {
       yield* Runner.run(flow, { errorsFile }).pipe(Effect.provide(Host.layerMemory))
       const { message } = JSON.parse(readFileSync(errorsFile, "utf8"))
       assert.match(message, /Missing key.*Department.*\(the header has department, course\)$/)
-    })
-  )
-})
-
-describe("a parameter that the flow does not list", () => {
-  it.live("fails its rows in words, whether it has a default or not (B17)", () =>
-    Effect.gen(function* () {
-      const language = Parameter.make("language", Schema.String, { default: "German" })
-      const { failures } = yield* outcomeOf(Flow.step("it", { n: numbers(1) }, () => language))
-      assert.include(failures[0]!.message, "parameter language is not one of the flow's: list it in Flow.make")
     })
   )
 })

@@ -37,11 +37,9 @@ export interface Parameter<A> extends Effect.Effect<A> {
 /** A parameter of any type. */
 export type Any = Parameter<unknown>
 
-const outside: ReadonlyMap<string, unknown> = new Map()
-
 /** The parameter values of the current run, by name. The runner sets it. */
 export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/core/Parameter/Values", {
-  defaultValue: () => outside
+  defaultValue: () => new Map()
 })
 
 /** Makes a parameter. Without a default it is required. List it in `Flow.make({ parameters: [...] })`. */
@@ -59,13 +57,6 @@ export const make = <A>(
   const value: Effect.Effect<A> = Effect.withFiber((fiber) => {
     const values = fiber.getRef(Values)
     if (values.has(name)) return Effect.succeed(values.get(name) as A)
-    // A default would hide that no flag sets it.
-    if (values !== outside)
-      return Effect.die(
-        new FlowError({
-          message: `parameter ${name} is not one of the flow's: list it in Flow.make({ parameters: [${name}] })`
-        })
-      )
     return Option.match(parameter.default, {
       onSome: (value) => Effect.succeed(value),
       onNone: () =>
