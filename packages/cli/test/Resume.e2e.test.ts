@@ -111,7 +111,7 @@ describe("an interrupted run", () => {
     40_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "by kill -9 is shown as interrupted, and only one of two who resume it does (mastra#5549, #7464, #20443)",
     () =>
       Effect.gen(function* () {

@@ -139,7 +139,7 @@ describe("a plan", () => {
               }).pipe(Effect.provide(Host.layerMemory))
             )
         ),
-        { numRuns: Soak.times(50, 200) }
+        { numRuns: Soak.times(25, 200) }
       )
     )
   )

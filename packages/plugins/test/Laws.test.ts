@@ -322,7 +322,7 @@ const planned = (plan: Plan.Plan): number => plan.lines.reduce((sum, { calls }) 
 const fast = { polling: { first: "5 millis", most: "10 millis" } } as const
 
 describe("a random stack", () => {
-  const seeds = Array.from({ length: Soak.times(3, 400) }, (_, seed) => seed)
+  const seeds = Array.from({ length: Soak.times(2, 400) }, (_, seed) => seed)
   const alone = parts.map((part) => [part])
 
   for (const [which, stack] of [
