@@ -308,7 +308,7 @@ describe("the cost of failed rows", () => {
 })
 
 describe("the keys of a custom cache", () => {
-  it.effect("depend on what the inner layers do, and there is none for a call that must not be cached", () =>
+  it.effect("depend on the inner layers; a call that must not be cached has none", () =>
     Effect.gen(function* () {
       const seen: Array<string | undefined> = []
       const keyed = ModelClient.middlewareEffect(

@@ -19,6 +19,14 @@ export interface GroupOptions {
   readonly missing?: Node.OnMissing
 }
 
+type Kind = Omit<Extract<Node.Kind, { readonly _tag: "Reduce" }>, "_tag" | "inputs">
+
+/** Makes a node with one row for each group of the rows of its inputs. */
+const make = <A, E, R>(what: string, name: string, inputs: Node.Inputs, kind: Kind): Node.Node<A, E, R> => {
+  Node.commonDomain(`${what} ${name}`, inputs)
+  return Node.make(name, { _tag: "Reduce", inputs, ...kind }, undefined)
+}
+
 /**
  * Folds many rows into one, or into one per group, in row order. Only the state is held in memory.
  *
@@ -44,13 +52,16 @@ export const reduce = <
   } & GroupOptions
     & Node.NodePolicy
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  Node.commonDomain(`reduce ${name}`, inputs)
   const { by, finish, initial, missing = "fail", step, ...policy } = options
-  return Node.make(
-    name,
-    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, meaning: finish, missing, policy },
-    undefined
-  )
+  return make("reduce", name, inputs, {
+    by,
+    initial,
+    step,
+    finish: finish ?? Effect.succeed,
+    meaning: finish,
+    missing,
+    policy
+  })
 }
 
 /**
@@ -62,24 +73,16 @@ export const distinct = <In extends Node.Inputs, const K extends GroupKey.GroupK
   name: string,
   inputs: In,
   options: { readonly by: (values: Node.Values<In>) => K }
-): Node.Node<Node.Values<In>, Node.InputsError<In>, Node.InputsServices<In>> => {
-  Node.commonDomain(`distinct ${name}`, inputs)
-  return Node.make(
-    name,
-    {
-      _tag: "Reduce",
-      inputs,
-      by: options.by,
-      initial: () => undefined,
-      step: (first: Node.Values<In> | undefined, values: Node.Values<In>) => first ?? values,
-      finish: Effect.succeed,
-      meaning: undefined,
-      missing: "ignore",
-      policy: {}
-    },
-    undefined
-  )
-}
+): Node.Node<Node.Values<In>, Node.InputsError<In>, Node.InputsServices<In>> =>
+  make("distinct", name, inputs, {
+    by: options.by,
+    initial: () => undefined,
+    step: (first: Node.Values<In> | undefined, values: Node.Values<In>) => first ?? values,
+    finish: Effect.succeed,
+    meaning: undefined,
+    missing: "ignore",
+    policy: {}
+  })
 
 /** Computes one value per group from all its rows, or from the first `take`. Groups are those of `reduce`. */
 export const group = <In extends Node.Inputs, B, E = never, R = never, const K extends GroupKey.GroupKey = string>(
@@ -105,24 +108,17 @@ export const group = <In extends Node.Inputs, B, E = never, R = never, const K e
     readonly rows: Array<Node.Values<In>>
     count: number
   }
-  Node.commonDomain(`group ${name}`, inputs)
-  return Node.make(
-    name,
-    {
-      _tag: "Reduce",
-      inputs,
-      by,
-      initial: (): State => ({ rows: [], count: 0 }),
-      step: (state: State, values: Node.Values<In>) => {
-        state.count++
-        if (state.rows.length < take) state.rows.push(values)
-        return state
-      },
-      finish: (state: State, key: K, missing) => run({ key, ...state, missing }),
-      meaning: run,
-      missing,
-      policy
+  return make("group", name, inputs, {
+    by,
+    initial: (): State => ({ rows: [], count: 0 }),
+    step: (state: State, values: Node.Values<In>) => {
+      state.count++
+      if (state.rows.length < take) state.rows.push(values)
+      return state
     },
-    undefined
-  )
+    finish: (state: State, key: K, missing) => run({ key, ...state, missing }),
+    meaning: run,
+    missing,
+    policy
+  })
 }

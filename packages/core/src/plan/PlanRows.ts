@@ -138,16 +138,15 @@ const openness = ({ counts, flow }: Known): Openness => {
     }
   }
   const rows = (node: Node.Any): boolean => {
-    const is = known.get(node)
+    let is = known.get(node)
     if (is !== undefined) return is
-    known.set(node, false)
     const root = roots.get(node.domain.root)
-    const open =
+    is =
       decided(node)
       || (node.kind._tag !== "Reduce" && Node.inputsOf(node).some(rows))
       || (root !== undefined && root !== node && rows(root))
-    known.set(node, open)
-    return open
+    known.set(node, is)
+    return is
   }
   return {
     value,
@@ -173,9 +172,9 @@ const factors = (known: Known, rows: Rows, open: Openness): ((node: Node.Any) =>
       return { times: expected.reduce((product, times) => product * times, 1), by: "expected" }
     const planned = arrived(rows, node)
     const came = earlier === undefined ? 0 : arrived(earlier, node)
-    // A row for which a condition does not hold is counted too.
-    if (isConditional(node)) return { times: 1, by: "guessed" }
-    if (earlier === undefined || came === 0 || planned === 0 || read(earlier) === 0) return { times: 1, by: "guessed" }
+    // Rows of a conditional step are counted whether the condition holds or not.
+    if (isConditional(node) || earlier === undefined || came === 0 || planned === 0 || read(earlier) === 0)
+      return { times: 1, by: "guessed" }
     return { times: ((came / read(earlier)) * read(rows)) / planned, by: "learned" }
   }
 }

@@ -130,22 +130,18 @@ export interface RunRepo {
 
 const decodeOptions = Schema.decodeUnknownOption(Options)
 
-/** The owner of a run whose owner record is damaged: a process that is gone. */
-const unowned: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
-
 /** On a server, whether the lease of the owner lasts is part of the row. */
 const all = ({ dialect }: Database.Service): string =>
   dialect === "pg" ? `SELECT runs.*, ${Lease.lasts("runs.lease")} AS is_leased FROM runs` : "SELECT * FROM runs"
 
 const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
-  const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? unowned
+  const { isAlive, owner } = Owner.ofRun(row, now)
   const status = row["status"] as RunStatus
   const lease = Database.toNumber(row["lease"])
-  const isLeased = lease === undefined ? undefined : row["is_leased"] === true
   const endedAt = Database.toNumber(row["ended_at"])
   const summary = Database.toJson(row["summary"])
   const plan = Database.toJson(row["plan"])
-  const isAbandoned = status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
+  const isAbandoned = status === "running" && !isAlive
   return {
     id: Number(row["id"]),
     name: String(row["name"]),

@@ -188,6 +188,9 @@ export const open = Effect.fnUntraced(function* (
   return session
 })
 
+/** Why batches and workers exclude each other. */
+export const NO_BATCHES = "batches are sent by one process: run without workers, or online"
+
 /** Refuses workers before a run is claimed or created. */
 const checkWorkers = ({ database, name }: Store.Service, { batch, retry }: RunOptions.RunOptions) =>
   database.server === undefined
@@ -197,7 +200,7 @@ const checkWorkers = ({ database, name }: Store.Service, { batch, retry }: RunOp
     : retry === true
       ? new Node.FlowError({ message: "a retry of failed rows runs without workers" })
       : batch !== undefined && batch !== "off"
-        ? new Node.FlowError({ message: "batches are sent by one process: run without workers, or online" })
+        ? new Node.FlowError({ message: NO_BATCHES })
         : Effect.void
 
 /** Opens a run of another process, to compute some of its rows. */

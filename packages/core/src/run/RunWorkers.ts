@@ -36,7 +36,7 @@ export const start = Effect.fnUntraced(function* (
     return yield* refuse(
       "Budget.layer counts the calls of one process: give the flow its `budget` instead, which workers share"
     )
-  if (holders.length > 0) return yield* refuse("batches are sent by one process: run without workers, or online")
+  if (holders.length > 0) return yield* refuse(RunSession.NO_BATCHES)
   const last = yield* store.rows.lastResult
   const team = { present: 0, shares: new Map() }
   state.team = team

@@ -8,6 +8,7 @@ import * as Random from "effect/Random"
 import * as Effect from "effect/Effect"
 import { readFileSync, readlinkSync } from "node:fs"
 import { hostname } from "node:os"
+import * as Database from "./Database.ts"
 
 export interface Owner {
   readonly pid: number
@@ -69,3 +70,13 @@ const isHere = ({ host, place: at }: Owner): boolean => (at === undefined ? host
 /** Tests whether an owner is still working. `isLeased` tells it of one that has a lease. */
 export const isAlive = (owner: Owner, heartbeatAt: number, now: number, isLeased?: boolean): boolean =>
   isHere(owner) ? startOf(owner.pid) === owner.began : (isLeased ?? now - heartbeatAt < SILENCE)
+
+/** The owner of a run whose owner record is damaged: a process that is gone. */
+const unowned: Owner = { host: "", pid: 0, began: "", claim: 0 }
+
+/** The owner of a run, and whether it is still working. On a server, whether its lease lasts is part of the row (`is_leased`). */
+export const ofRun = (row: Database.DatabaseRow, now: number): { readonly owner: Owner; readonly isAlive: boolean } => {
+  const owner = (Database.toJson(row["owner"]) as Owner | undefined) ?? unowned
+  const isLeased = Database.toNumber(row["lease"]) === undefined ? undefined : row["is_leased"] === true
+  return { owner, isAlive: isAlive(owner, Number(row["heartbeat_at"]), now, isLeased) }
+}

@@ -88,14 +88,8 @@ const PAUSE = 50
 
 const texts = new Map<string, string>()
 
-/** Rows of a table that may be refused come first: whether the lane is raised depends on them. */
-const byRefusal = ({ inserts }: Group): ReadonlyArray<Group["inserts"][number]> =>
-  inserts.toSorted((a, b) => Number(b.refused !== undefined) - Number(a.refused !== undefined))
-
-/** The statement of a group: one for each set of tables. */
-const textOf = (group: Group): string => {
-  const { deletes } = group
-  const inserts = byRefusal(group)
+/** The statement of a group: one for each set of tables. Rows of a table that may be refused come first. */
+const textOf = (inserts: Group["inserts"], deletes: Group["deletes"]): string => {
   const tables = (all: ReadonlyArray<{ readonly table: string }>) => all.map(({ table }) => table).join()
   const key = `${tables(inserts)}/${tables(deletes)}`
   let text = texts.get(key)
@@ -125,17 +119,18 @@ const textOf = (group: Group): string => {
   return text
 }
 
-const statementOf = (group: Group, guard: ReadonlyArray<unknown>): Statement.Statement => {
-  const inserts = byRefusal(group)
-  const fenced = inserts.filter(({ refused }) => refused !== undefined).length
-  const rows = inserts.map(({ columns, rows }) => records(columns, rows))
+const statementOf = ({ deletes, inserts }: Group, guard: ReadonlyArray<unknown>): Statement.Statement => {
+  // Whether the lane is raised depends on the rows that may be refused.
+  const fenced = inserts.filter(({ refused }) => refused !== undefined)
+  const others = inserts.filter(({ refused }) => refused === undefined)
+  const texts = (some: Group["inserts"]) => some.map(({ columns, rows }) => records(columns, rows))
   return {
-    sql: textOf(group),
+    sql: textOf([...fenced, ...others], deletes),
     params: [
-      ...rows.slice(0, fenced),
+      ...texts(fenced),
       ...guard,
-      ...rows.slice(fenced),
-      ...group.deletes.map(({ columns, keys }) => records(columns, keys))
+      ...texts(others),
+      ...deletes.map(({ columns, keys }) => records(columns, keys))
     ]
   }
 }

@@ -75,13 +75,6 @@ const OF_RUNS = [
   "reuse_lookups"
 ]
 
-/** Whether the process of a running run is there: one that was killed has not ended its run. */
-const isAlive = (row: Database.DatabaseRow, now: number): boolean => {
-  const owner = Database.toJson(row["owner"]) as Owner.Owner | undefined
-  const isLeased = row["is_leased"] === undefined ? undefined : row["is_leased"] === true
-  return owner !== undefined && Owner.isAlive(owner, Number(row["heartbeat_at"]), now, isLeased)
-}
-
 export interface Pruned {
   readonly runs: number
 }
@@ -94,11 +87,12 @@ export const prune = (database: Database.Service, before: number): Effect.Effect
   Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     const old = (yield* database.query(
-      `SELECT id, status, owner, heartbeat_at${database.dialect === "pg" ? `, ${Lease.lasts("runs.lease")} AS is_leased` : ""}
+      `SELECT id, status, owner, heartbeat_at, lease${database.dialect === "pg" ? `, ${Lease.lasts("runs.lease")} AS is_leased` : ""}
       FROM runs WHERE started_at < ? AND status <> 'waiting'`,
       [before]
     ))
-      .filter((row) => row["status"] !== "running" || !isAlive(row, now))
+      // A process that was killed has not ended its run.
+      .filter((row) => row["status"] !== "running" || !Owner.ofRun(row, now).isAlive)
       .map((row) => Number(row["id"]))
     // One run at a time: a transaction stays short.
     for (const run of old) {

@@ -238,35 +238,39 @@ const warm = <A extends Item, E, R>(
   let next = 0
   /** Set when values of these rows cannot be kept: the run computes them. */
   let isUnkept = false
-  // What cannot be kept is paid for again: the first chunk tells.
-  const first: Deferred.Deferred<void> = Deferred.makeUnsafe()
-  let isFirst = !options.isCached
 
-  const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
+  const offer = (rows: ReadonlyArray<Encoded<A>>): Effect.Effect<void, SqlError.SqlError> =>
     Effect.gen(function* () {
       if (isUnkept || workers.isAlone) return
-      const encoded = rows.flatMap((sent) => encodedOf(sent, places))
-      const parts = cut(encoded)
-      if (parts.length > 1)
-        return yield* Effect.forEach(parts, (part) => send(part.map(({ sent }) => sent)), {
-          concurrency: "unbounded",
-          discard: true
-        })
-      if (encoded.length === 0) return
-      const content = WorkChunk.encodeContent({ root: plan.root.name, rows: encoded.map(({ row }) => row) })
+      const content = WorkChunk.encodeContent({ root: plan.root.name, rows: rows.map(({ row }) => row) })
       const id = yield* options.queue.offer(options.run.id, options.run.tries, content)
       const found = yield* replyOf(workers, id)
       if (found === undefined) return
       if (found.unkept?.some((name) => plan.members.some((member) => member.name === name)) === true) isUnkept = true
-      if (found.split !== true) return take(workers, options, found, encoded.length)
-      const sent = encoded.map(({ sent }) => sent)
-      if (sent.length > 1)
-        return yield* Effect.forEach(sent, (row) => send([row]), { concurrency: "unbounded", discard: true })
-      lose(options, plan, sent[0]!)
+      if (found.split !== true) return apply(workers, options, found)
+      if (rows.length === 1) return fail(options, plan, rows[0]!.sent)
+      yield* Effect.forEach(rows, (row) => offer([row]), { concurrency: "unbounded", discard: true })
     })
 
+  const send = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> =>
+    isUnkept || workers.isAlone
+      ? Effect.void
+      : Effect.forEach(cut(rows.flatMap((sent) => encode(sent, places))), offer, {
+          concurrency: "unbounded",
+          discard: true
+        })
+
+  // Without a cache, a value that cannot be kept is paid for again: the first chunk tells whether values can be kept.
+  const first: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  let isFirst = !options.isCached
+  if (options.isCached) Deferred.doneUnsafe(first, Effect.void)
+
   const sendInTurn = (rows: ReadonlyArray<Sent<A>>): Effect.Effect<void, SqlError.SqlError> => {
-    if (!isFirst) return options.isCached ? send(rows) : Effect.andThen(Deferred.await(first), send(rows))
+    if (!isFirst)
+      return Effect.andThen(
+        Deferred.await(first),
+        Effect.suspend(() => send(rows))
+      )
     isFirst = false
     return Effect.ensuring(send(rows), Deferred.succeed(first, undefined))
   }
@@ -281,15 +285,16 @@ const warm = <A extends Item, E, R>(
   )
 }
 
-/** A row with its text; none for a row that the run computes: it cannot be encoded, or is too large to be sent. */
-const encodedOf = <A extends Item>(
-  sent: Sent<A>,
-  places: ReadonlyArray<WorkChunk.Place>
-): ReadonlyArray<{
+/** A row and its text. */
+interface Encoded<A> {
   readonly sent: Sent<A>
   readonly row: WorkChunk.Content["rows"][number]
+  /** Characters. */
   readonly size: number
-}> => {
+}
+
+/** Encodes a row. A row that cannot be encoded, or is too large to be sent, gives nothing: the run computes it. */
+const encode = <A extends Item>(sent: Sent<A>, places: ReadonlyArray<WorkChunk.Place>): ReadonlyArray<Encoded<A>> => {
   const { index, item } = sent
   if (item.problem !== undefined || item.isLost === true) return []
   const row = WorkChunk.encodeRow({ index, position: item.position, value: item.value, parent: item.parent }, places)
@@ -316,10 +321,10 @@ const cut = <A extends { readonly size: number }>(rows: ReadonlyArray<A>): Reado
   return parts
 }
 
-/** Takes what a worker says of a chunk. */
-const take = (workers: Workers, options: Options, found: WorkChunk.Answer, rows: number): void => {
-  learn(workers, found.milliseconds, rows)
-  count(options.team, found.worker, rows)
+/** Applies the reply to a chunk. */
+const apply = (workers: Workers, options: Options, found: WorkChunk.Answer): void => {
+  learn(workers, found)
+  count(options.team, found)
   for (const { details, node, position, row, ...failure } of found.failures)
     options.onFailure(node, row, position, {
       ...failure,
@@ -329,8 +334,8 @@ const take = (workers: Workers, options: Options, found: WorkChunk.Answer, rows:
   if (found.stop !== undefined) options.stop(found.stop)
 }
 
-/** A row fails that ended each worker that had it. */
-const lose = (options: Options, { members }: DomainPlan.DomainPlan, { index, item }: Sent<Item>): void => {
+/** Fails a row that ended each worker that had it. */
+const fail = (options: Options, { members }: DomainPlan.DomainPlan, { index, item }: Sent<Item>): void => {
   for (const { name } of members)
     options.onFailure(name, index, item.position, {
       error: "WorkerLost",
@@ -338,7 +343,7 @@ const lose = (options: Options, { members }: DomainPlan.DomainPlan, { index, ite
     })
 }
 
-const count = ({ shares }: RunSummary.RunTeam, worker: string, rows: number): void => {
+const count = ({ shares }: RunSummary.RunTeam, { rows, worker }: WorkChunk.Answer): void => {
   const share = shares.get(worker)
   if (share === undefined) {
     shares.set(worker, { chunks: 1, rows })
@@ -365,7 +370,7 @@ const pieces = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonl
   Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size))
 
 /** Chunks of about the same time, whatever a row takes. */
-const learn = (workers: Workers, milliseconds: number, rows: number): void => {
+const learn = (workers: Workers, { milliseconds, rows }: WorkChunk.Answer): void => {
   const wanted = (rows * CHUNK) / Math.max(1, milliseconds)
   workers.size = Math.round(Math.min(MOST_ROWS, Math.max(1, Math.min(workers.size * 2, (workers.size + wanted) / 2))))
 }

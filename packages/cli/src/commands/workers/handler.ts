@@ -18,9 +18,10 @@ interface Shown extends Pick<WorkerList.WorkerRecord, "host" | "pid" | "flow" | 
   readonly refused: string | undefined
 }
 
-const textOf = ({ chunks, flow, host, pid, refused, rows, run }: Shown): string => {
+const textOf = (worker: Shown): string => {
+  const { chunks, flow, refused, rows, run } = worker
   const does = run !== undefined ? `works on ${run}` : refused === undefined ? "waits" : `gets no rows: ${refused}`
-  return `${host} (process ${pid})  ${flow}  ${count(rows)} rows, ${count(chunks)} chunks in hand  ${does}`
+  return `${WorkerList.nameOf(worker)}  ${flow}  ${count(rows)} rows, ${count(chunks)} chunks in hand  ${does}`
 }
 
 const label = (text: string): string => JSON.stringify(text)
