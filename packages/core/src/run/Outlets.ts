@@ -228,7 +228,11 @@ const makeReduce = (
           strays.count === 0 || state.stopped() !== undefined
             ? Effect.void
             : Effect.logWarning(
-                `${node.name}: ${strays.count} rows failed before their group was known, and are in none (${IncompleteGroup.named(strays)})`
+                `${node.name}: ${
+                  strays.count === 1
+                    ? "1 row failed before its group was known, and is in none"
+                    : `${strays.count} rows failed before their group was known, and are in none`
+                } (${IncompleteGroup.named(strays)})`
               ),
           Queue.offerAll(feed, items),
           Queue.end(feed)
