@@ -1,6 +1,6 @@
 /** Groups that lack failed rows, joins that drop rows, and functions that return promises: nothing is left out in silence. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Ledger, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Ledger, type Node, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
 import { TestModel } from "@pipe/core/testing"
 import { Effect, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -265,6 +265,67 @@ describe("distinct rows", () => {
       assert.deepStrictEqual(values, [{ it: 3 }, { it: 1 }])
       assert.lengthOf(failures, 1)
       assert.isUndefined(summary.nodes.find(({ name }) => name === "distinct")!.incomplete)
+    })
+  )
+})
+
+describe("a filter that asks a model", () => {
+  const person = Source.fromIterable("person", [
+    { name: "Ada", model: "gpt-4o" },
+    { name: "Bo", model: "gpt-4o-mini" }
+  ])
+  const asks = ({ name }: { readonly name: string }) =>
+    Effect.map(LanguageModel.generateText({ prompt: `Is ${name} an adult?` }), ({ text }) => text === "yes")
+
+  it.live("follows the row in model and settings, sends again by its check, and yields the row itself", () =>
+    Effect.gen(function* () {
+      const model = TestModel.make(({ model, prompt }) =>
+        prompt.includes("yes or no") ? (model === "gpt-4o" ? "yes" : "no") : "perhaps"
+      )
+      const values: Array<string> = []
+      const adult = Flow.where("adult", person, asks, {
+        model: ({ model }) => model,
+        settings: ({ name }) => ({ maxTokens: name.length }),
+        check: (answer) => answer !== "perhaps" || "answer yes or no"
+      })
+      const flow = Flow.make("adults", {
+        outputs: [Sink.forEach("out", adult, ({ name }) => Effect.sync(() => values.push(name)))],
+        stack: Stack.make(Ledger.layer, Retry.layer({ base: 1, reasks: 1 }), model.layer)
+      })
+      yield* Effect.gen(function* () {
+        yield* Runner.run(flow, { errorsFile: false })
+        assert.deepStrictEqual(values, ["Ada"])
+        assert.deepStrictEqual(
+          model
+            .calls()
+            .map(({ model, request }) => [model, request._tag === "Completion" && request.settings.maxTokens]),
+          [
+            ["gpt-4o", 3],
+            ["gpt-4o-mini", 2],
+            ["gpt-4o", 3],
+            ["gpt-4o-mini", 2]
+          ]
+        )
+        const again = yield* Runner.run(flow, { errorsFile: false })
+        assert.strictEqual(again.nodes.find(({ name }) => name === "adult")!.reused, 2)
+        assert.deepStrictEqual(values, ["Ada", "Ada"])
+      }).pipe(Effect.provide(Host.layerMemory))
+    })
+  )
+
+  it.live("fails the row whose condition gives a promise or no answer", () =>
+    Effect.gen(function* () {
+      const of = (name: string, keep: () => unknown) =>
+        Effect.map(
+          outcomeOf(Flow.where(name, numbers(1), keep as () => boolean)),
+          ({ failures }) => failures[0]?.message
+        )
+      assert.include(yield* of("promise", () => Promise.resolve(true)), "returns a promise")
+      assert.throws(
+        () => Flow.where("where", person, asks, { pack: { size: 2 } }),
+        "filter where: a step with pack needs"
+      )
+      assert.throws(() => Flow.where("where", person, asks, { when: true } as object), "filter where")
     })
   )
 })

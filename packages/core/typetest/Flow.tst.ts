@@ -61,6 +61,35 @@ Flow.step("checked", { review: reviews }, () => Effect.succeed(1), {
 // @ts-expect-error - a yes or no says nothing to the model
 Flow.step("checked", { review: reviews }, () => Effect.succeed(1), { check: (answer) => answer === "x" })
 
+// A filter yields its inputs, `where` the value itself, narrowed by a type guard. Their options receive the same.
+const keptRows = Flow.filter("kept", { review: reviews, n: numbers }, ({ n }) => n > 1, {
+  model: ({ n }) => (n > 1 ? "gpt-4o" : undefined)
+})
+same<Node.Value<typeof keptRows>, { readonly review: typeof Review.Type; readonly n: number }>(true)
+const large = Flow.where("large", numbers, (n) => Effect.succeed(n > 1), { varies: (n) => String(n) })
+same<Node.Value<typeof large>, number>(true)
+const shapes = Source.fromIterable("shapes", [{ kind: "dot" }, { kind: "line", to: 3 }] as ReadonlyArray<
+  { readonly kind: "dot" } | { readonly kind: "line"; readonly to: number }
+>)
+const lines = Flow.where("lines", shapes, (shape) => shape.kind === "line")
+same<Node.Value<typeof lines>, { readonly kind: "line"; readonly to: number }>(true)
+// @ts-expect-error - a filter has no samples
+Flow.where("large", numbers, (n) => n > 1, { samples: 3 })
+
+// Keys of groups keep their types, and both sides of a join have one.
+const perKind = Flow.group("perKind", { shape: shapes }, { by: ({ shape }) => shape.kind }, ({ key, missing }) => {
+  same<typeof key, "dot" | "line">(true)
+  same<typeof missing, number>(true)
+  return key
+})
+same<Node.Value<typeof perKind>, "dot" | "line">(true)
+const perPair = Flow.group("perPair", { n: numbers }, { by: ({ n }) => ({ odd: n % 2 === 1, n }) }, ({ key }) => key)
+same<Node.Value<typeof perPair>, { readonly odd: boolean; readonly n: number }>(true)
+const unique = Flow.distinct("unique", { n: numbers }, { by: ({ n }) => n })
+same<Node.Value<typeof unique>, { readonly n: number }>(true)
+// @ts-expect-error - a number is no text
+Flow.join("joined", { n: numbers }, { review: reviews }, { on: [(n) => n, (review) => review.id] })
+
 // A choice stays one beside its default, and the default is one of it (pkg-07).
 const language = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "en" })
 same<typeof language, Parameter.Parameter<"en" | "de">>(true)

@@ -156,6 +156,34 @@ describe("Pack", () => {
     }
   }
 
+  it.live("asks for the rows of a filter in few prompts", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ answer: ({ prompt }) => animalIn(prompt) })
+      const rows = Source.fromIterable("text", texts(40))
+      const isDog = Flow.where(
+        "isDog",
+        rows,
+        (text) =>
+          Effect.map(
+            LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }),
+            (response) => response.text === "dog"
+          ),
+        { varies: (text) => text, pack: { size: 10, audit: 0 } }
+      )
+      const values: Array<string> = []
+      const flow = Flow.make("packed-filter", {
+        outputs: [Sink.forEach("out", isDog, (text) => Effect.sync(() => void values.push(text)))],
+        stack: Stack.make(Ledger.layer, Pack.layer(), Retry.layer({ base: 1 }), openai(simulator))
+      })
+      yield* Runner.run(flow, { errorsFile: false })
+      assert.deepStrictEqual(
+        values,
+        texts(40).filter((text) => animalIn(text) === "dog")
+      )
+      assert.strictEqual(simulator.requests(), 4)
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
   it.live("sends again alone for what is missing, came twice or does not fit, and loses no row", () =>
     Effect.gen(function* () {
       const { requests, summary, values } = yield* run({

@@ -135,12 +135,36 @@ export interface NodeQuality extends Pick<Quality.Quality, "answer" | "score"> {
   readonly label?: ((values: RowValues.Erased) => unknown) | undefined
 }
 
+/** What a node says of its calls beside their requests, computed from the values of its inputs. */
+export interface NodeCalls {
+  /** The model and the settings of a row, where they depend on it. */
+  readonly model: ((values: RowValues.Erased) => string | undefined) | undefined
+  readonly settings: ((values: RowValues.Erased) => ModelSettings.ModelSettings) | undefined
+  /** The text that varies in its calls from row to row. */
+  readonly varying: Varies | undefined
+  /** Returns what is wrong with an answer, in words for the model. */
+  readonly check: ((answer: string, values: RowValues.Erased) => AnswerCheck.Issues) | undefined
+  readonly quality: NodeQuality | undefined
+}
+
+/** Calls like those of any other node. */
+export const noCalls: NodeCalls = {
+  model: undefined,
+  settings: undefined,
+  varying: undefined,
+  check: undefined,
+  quality: undefined
+}
+
+/** What a node says of its calls: only steps and filters do. */
+export const callsOf = ({ kind }: Any): NodeCalls => (kind._tag === "Step" || kind._tag === "Filter" ? kind : noCalls)
+
 /** The name of a node's kind: a step that only computes is a map. */
 export const kindOf = ({ kind }: Any): string => (kind._tag === "Step" && kind.computed ? "Map" : kind._tag)
 
 /** The most texts that a node sends in one prompt. */
-export const packSize = ({ kind }: Any): number => {
-  const size = kind._tag === "Step" ? (kind.varying?.pack?.size ?? 1) : 1
+export const packSize = (node: Any): number => {
+  const size = callsOf(node).varying?.pack?.size ?? 1
   return size === "auto" ? PackSize.SIZES[0] : size
 }
 
@@ -180,30 +204,24 @@ export type Kind =
       readonly onError: OnError
       readonly open: Effect.Effect<SourceReading<unknown, unknown, unknown>, unknown, unknown>
     }
-  | {
+  | ({
       readonly _tag: "Step"
       readonly inputs: Inputs
       readonly run: (values: RowValues.Erased, sample: number) => unknown
       readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
-      /** The model and the settings of a row, where they depend on it. */
-      readonly model: ((values: RowValues.Erased) => string | undefined) | undefined
-      readonly settings: ((values: RowValues.Erased) => ModelSettings.ModelSettings) | undefined
-      /** The text that varies in its calls from row to row. */
-      readonly varying: Varies | undefined
-      /** Returns what is wrong with an answer, in words for the model. */
-      readonly check: ((answer: string, values: RowValues.Erased) => AnswerCheck.Issues) | undefined
-      readonly quality: NodeQuality | undefined
       /** A plain function, which is cheaper to run again than to keep. */
       readonly computed: boolean
       readonly policy: NodePolicy
-    }
-  | {
+    } & NodeCalls)
+  | ({
       readonly _tag: "Filter"
       readonly inputs: Inputs
       readonly keep: (values: RowValues.Erased) => boolean | Effect.Effect<boolean, unknown, unknown>
+      /** The input whose value its functions receive and that it yields; `undefined` for the record of all. */
+      readonly of: string | undefined
       readonly policy: NodePolicy
-    }
+    } & NodeCalls)
   | {
       readonly _tag: "Expand"
       readonly inputs: Inputs

@@ -18,7 +18,7 @@ import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import type * as Node from "./Node.ts"
+import * as Node from "./Node.ts"
 
 /** What a key is made of, part by part. `at`, where the node was made, is not part of the key. */
 export interface StepKeyParts {
@@ -40,24 +40,24 @@ export interface StepKeyEnvironment {
 /** Version of the format below. Results stored under another version are never found. */
 const FORM = 2
 
+const functionsOfCalls = (calls: Node.NodeCalls): ReadonlyArray<readonly [name: string, f: Function]> =>
+  [
+    ["varies", calls.varying?.text] as const,
+    ["reuse", calls.varying?.reuse?.answer] as const,
+    ["pack", calls.varying?.pack?.answer] as const,
+    ["answer check", calls.check] as const,
+    ["model", calls.model] as const,
+    ["settings", calls.settings] as const,
+    ...Object.entries(calls.quality ?? {})
+  ].flatMap(([name, f]) => (typeof f === "function" ? [[name, f] as const] : []))
+
 /** The author's functions in a node, by purpose; `undefined` when its value is always computed. */
 const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
   switch (kind._tag) {
     case "Step":
-      return kind.computed
-        ? undefined
-        : [
-            ["", kind.run] as const,
-            ["varies", kind.varying?.text] as const,
-            ["reuse", kind.varying?.reuse?.answer] as const,
-            ["pack", kind.varying?.pack?.answer] as const,
-            ["answer check", kind.check] as const,
-            ["model", kind.model] as const,
-            ["settings", kind.settings] as const,
-            ...Object.entries(kind.quality ?? {})
-          ].flatMap(([name, f]) => (typeof f === "function" ? [[name, f] as const] : []))
+      return kind.computed ? undefined : [["", kind.run], ...functionsOfCalls(kind)]
     case "Filter":
-      return [["", kind.keep]]
+      return [["", kind.keep], ...functionsOfCalls(kind)]
     case "Expand":
       return [["", kind.run]]
     case "Reduce":
@@ -125,7 +125,7 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
     settings: json([
       environment.settings,
       policy.truncated === undefined ? (policy.settings ?? {}) : { ...policy.settings, truncated: policy.truncated },
-      ...varyingOf(node.kind)
+      ...varyingOf(node)
     ]),
     parameters: json(Object.fromEntries(environment.parameters)),
     // The order matters: a layer above a router differs from the same layer below it.
@@ -148,9 +148,10 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
 }
 
 /** The parts of `reuse` and `pack` that change answers. */
-const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
-  if (kind._tag !== "Step" || kind.varying === undefined) return []
-  const { pack, reuse } = kind.varying
+const varyingOf = (node: Node.Any): ReadonlyArray<unknown> => {
+  const { varying } = Node.callsOf(node)
+  if (varying === undefined) return []
+  const { pack, reuse } = varying
   return [{ maxErrorRate: reuse?.maxErrorRate, pack: pack === undefined ? undefined : [pack.size, pack.minAgreement] }]
 }
 

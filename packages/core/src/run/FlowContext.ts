@@ -149,8 +149,8 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
 /** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
   const missing = (key: Context.Reference<boolean>) => !LayerAnnotations.has(client?.layers, key)
-  return flow.graph.nodes.flatMap(({ kind, name }) => {
-    const varying = kind._tag === "Step" ? kind.varying : undefined
+  return flow.graph.nodes.flatMap((node) => {
+    const { varying } = Node.callsOf(node)
     const layers = [
       ...(varying?.reuse !== undefined && missing(LayerAnnotations.ReusesMeaning)
         ? [["reuse", "SemanticCache.layer()"]]
@@ -161,7 +161,7 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
     ]
     return layers.map(
       ([option, layer]) =>
-        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is sent alone`
+        `step ${node.name} has \`${option}\`, but the flow's stack has no ${layer}: every row is sent alone`
     )
   })
 }

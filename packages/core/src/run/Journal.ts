@@ -21,7 +21,7 @@ import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Store from "../store/Store.ts"
 import * as Occurrences from "./Occurrences.ts"
@@ -85,9 +85,9 @@ const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
 /** Tests whether rows with equal inputs share an answer. */
-const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boolean => {
-  const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
-  const isByRow = kind._tag === "Step" && kind.settings !== undefined
+const sharesEqual = (node: Node.Any, { environment, reuse }: Options): boolean => {
+  const own = "policy" in node.kind ? node.kind.policy.settings?.temperature : undefined
+  const isByRow = Node.callsOf(node).settings !== undefined
   return (
     (!isByRow && (own ?? environment.settings.temperature) === 0)
     || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))

@@ -115,7 +115,7 @@ const evaluatorOf = (
   switch (kind._tag) {
     case "Step": {
       const { samples, when } = kind
-      const ask = StepCall.of(kind)
+      const ask = StepCall.of("step", kind, kind.run)
       const one: Evaluate =
         samples === undefined
           ? journaled(
@@ -141,15 +141,12 @@ const evaluatorOf = (
           }
     }
     case "Filter": {
-      const { keep } = kind
-      const asked = journaled(
-        node,
-        journal,
-        run,
-        (values) => keep(values) as Effect.Effect<boolean>,
-        (yes, values) => (yes === true ? values : absent)
-      )
-      return lazily(keep, asked, (kept, values) => (kept === true ? values : absent))
+      const { keep, of } = kind
+      const subject = (values: Values): RowValues.Erased => (of === undefined ? values : values[of])
+      const ask = StepCall.of("filter", kind, keep)
+      const toValue = (yes: unknown, values: Values): unknown => (yes === true ? subject(values) : absent)
+      const asked = journaled(node, journal, run, (values) => ask(subject(values), 0), toValue)
+      return lazily((values) => keep(subject(values)), asked, toValue)
     }
     case "Expand": {
       const asked = journaled(

@@ -16,9 +16,13 @@ import * as Quality from "../routing/Quality.ts"
 export type Call = (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>
 
 /** The effect of a step, with what varies in its calls and what makes their answers good. */
-export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call => {
-  const { check: own, quality, varying } = kind
-  const run: Call = (values, sample) => AuthorValue.toEffect("the function of the step", kind.run(values, sample))
+export const of = (
+  what: string,
+  calls: Node.NodeCalls,
+  f: (values: RowValues.Erased, sample: number) => unknown
+): Call => {
+  const { check: own, quality, varying } = calls
+  const run: Call = (values, sample) => AuthorValue.toEffect(`the function of the ${what}`, f(values, sample))
   const marked: typeof run =
     varying === undefined
       ? run
@@ -31,7 +35,7 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call =>
     own === undefined
       ? marked
       : (values, sample) => CallContext.provideState({ check: (answer) => own(answer, values) })(marked(values, sample))
-  const settled = withSettings(kind, checked)
+  const settled = withSettings(what, calls, checked)
   if (quality === undefined) return settled
   const { answer, check, features, label, score } = quality
   return (values, sample) =>
@@ -50,14 +54,14 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): Call =>
 }
 
 /** Gives the calls of a row the model and the settings that depend on it. */
-const withSettings = ({ model, settings }: Extract<Node.Kind, { readonly _tag: "Step" }>, call: Call): Call =>
+const withSettings = (what: string, { model, settings }: Node.NodeCalls, call: Call): Call =>
   model === undefined && settings === undefined
     ? call
     : (values, sample) => {
         const own = model?.(values)
-        AuthorValue.refusePromise("the model of the step", own)
+        AuthorValue.refusePromise(`the model of the ${what}`, own)
         const given = settings?.(values)
-        AuthorValue.refusePromise("the settings of the step", given)
+        AuthorValue.refusePromise(`the settings of the ${what}`, given)
         return ModelSettings.provide({ ...given, ...(own === undefined ? undefined : { model: own }) })(
           call(values, sample)
         )
