@@ -33,7 +33,7 @@ import * as Provider from "./provider/Provider.ts"
 import * as Sdk from "./provider/Sdk.ts"
 
 /** The options of `Anthropic.layer`. */
-export interface Options extends Connection.Options {
+export interface Options extends Omit<Connection.Options, "embeddings"> {
   /** The output limit of requests without one. Default: 4,096 tokens. */
   readonly maxTokens?: number
   /** `"sdk"` sends calls through the SDK. Default: `"pool"`. */
@@ -59,7 +59,7 @@ const address: Connection.Address = {
 /** Provides a client of Anthropic's API. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> => {
   Connection.check("Anthropic.layer", options, [
-    ...Connection.optionNames,
+    ...Connection.optionNames.filter((name) => name !== "embeddings"),
     "maxTokens",
     "transport",
     "structuredOutput"

@@ -12,6 +12,7 @@
  * import { OpenAi } from "@pipe/plugins"
  *
  * export const openai = OpenAi.layer({ model: "gpt-4o-mini" })
+ * export const withVectors = OpenAi.layer({ model: "gpt-4o-mini", embeddings: "text-embedding-3-small" })
  * export const local = OpenAi.layer({ model: "llama3", baseUrl: "http://localhost:11434/v1", apiKey: "none" })
  * ```
  *
@@ -92,9 +93,13 @@ export const layer = (
           embedding: api.embedding,
           batchProvider: () => Batches.make(connection, api),
           models: "/models",
-          answers: [options.model, options.api, ...(options.structuredOutput === "prompt" ? ["prompt"] : [])]
+          answers: [
+            ...Provider.modelsOf(options),
+            options.api,
+            ...(options.structuredOutput === "prompt" ? ["prompt"] : [])
+          ]
         },
-        options
+        { ...options, pricing }
       )
     })
   )

@@ -79,7 +79,8 @@ export const render = (plan: Plan.Plan): string => {
   if (plan.unplanned > 0) {
     lines.push(
       "",
-      `  ${Format.of(plan.unplanned, "row")} could not be planned: a step failed on placeholder answers (a loop that gives up, for example), or a row cannot be read`
+      `  ${Format.of(plan.unplanned, "row")} could not be planned: a step failed on placeholder answers (a loop that gives up, for example), or a row cannot be read`,
+      ...(plan.problem === undefined ? [] : [`  the first: ${plan.problem}`])
     )
   }
   for (const note of plan.notes ?? []) lines.push("", `  ${note}`)

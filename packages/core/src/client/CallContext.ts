@@ -111,6 +111,9 @@ export const stateOf = (fiber: Fiber.Fiber<unknown, unknown>): CallState => fibe
 /** The name under which a call is recorded and planned: `reply`, or `reply / guardrail` for a layer's own call. */
 export const nameOf = (step: string, purpose: string): string => (purpose === "" ? step : `${step} / ${purpose}`)
 
+/** The step of such a name. */
+export const nodeOf = (name: string): string => name.split(" / ")[0]!
+
 /** The caller as it is recorded, to keep it longer than the call. */
 export const callerOf = ({ position, purpose, row, run, step }: CallContext): Caller => ({
   run,

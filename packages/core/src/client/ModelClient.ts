@@ -196,7 +196,7 @@ export const simulated = (client: Service, simulation: Simulation.Simulation | u
           ? undefined
           : {
               batch: BatchProvider.replace(client.batch, (batch) =>
-                batch.isRedirected === true ? batch : noted(simulation.batch(batch.name))
+                batch.isRedirected === true ? batch : Simulation.noted(simulation.batch(batch.name))
               )
             }),
         layers: [
@@ -519,14 +519,7 @@ export interface Handlers {
  * ```
  */
 export const handle = (handlers: Handlers): Send => {
-  const refused = (kind: string) =>
-    Effect.fail(
-      AiError.make({
-        module: "ModelClient",
-        method: "send",
-        reason: new AiError.InvalidRequestError({ description: `this model does not take requests of kind ${kind}` })
-      })
-    )
+  const refused = (kind: string) => refuse("ModelClient", `this model does not take requests of kind ${kind}`)
   const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
     request._tag === "Completion"
       ? (handlers.Completion?.(request) ?? refused(request._tag))
@@ -534,12 +527,17 @@ export const handle = (handlers: Handlers): Send => {
   return send as Send
 }
 
+const refuse = (module: string, description: string): Effect.Effect<never, AiError.AiError> =>
+  Effect.fail(AiError.make({ module, method: "send", reason: new AiError.InvalidRequestError({ description }) }))
+
 /** The options of `provider`. */
 export interface ProviderOptions {
   /** The provider's name in price tables. */
   readonly name: string
   /** Fills in defaults, such as the model. */
   readonly resolve?: Resolve
+  /** Returns why a request cannot be sent, in words. It is then no call: nothing is reserved or recorded. */
+  readonly refuse?: (request: ModelRequest.ModelRequest) => string | undefined
   /** Answers completions. Without it, and without `send`, they are refused. */
   readonly completion?: SendCompletion
   /** Answers embeddings. Without it, and without `send`, they are refused. */
@@ -585,6 +583,30 @@ export interface ProviderOptions {
   readonly check?: Effect.Effect<string, AiError.AiError>
 }
 
+const providerInfo = (
+  options: ProviderOptions,
+  code: NonNullable<LayerInfo["code"]>,
+  isSimulated: boolean
+): LayerInfo => {
+  const { account, answers, check, credentials, endpoint, name, prices, promptCache } = options
+  return {
+    name,
+    ...(answers === false ? { answers: [name] } : { answers: [name, answers], code }),
+    annotations: Context.make(LayerAnnotations.Provider, {
+      endpoint,
+      isSimulated,
+      isDescribed: options.code !== undefined,
+      // The providers of this package show theirs in requests.
+      answers: options.isRedirected === true ? undefined : answers,
+      account,
+      credentials,
+      check,
+      prices,
+      promptCache
+    })
+  }
+}
+
 /**
  * Makes the bottom of a stack from a function that calls the provider. Each call is recorded as one attempt, however it
  * ends; refusals become failures after they are recorded.
@@ -615,31 +637,14 @@ export const provider = (options: ProviderOptions): Service => {
         : standIn.send(options.name)
     return ProviderCall.make(inside === undefined ? base : inside(options.name, base))
   }
-  const { answers, batch, embeddings, endpoint, name } = options
+  const { batch, embeddings, name } = options
   return {
     resolve,
-    layers: [
-      {
-        name,
-        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: own }),
-        annotations: Context.make(LayerAnnotations.Provider, {
-          endpoint,
-          isSimulated: built !== undefined,
-          isDescribed: options.code !== undefined,
-          // The providers of this package show theirs in requests.
-          answers: options.isRedirected === true ? undefined : answers,
-          account: options.account,
-          credentials: options.credentials,
-          check: options.check,
-          prices: options.prices,
-          promptCache: options.promptCache
-        })
-      }
-    ],
+    layers: [providerInfo(options, own, built !== undefined)],
     isEdge: true,
     ...(batch === undefined
       ? undefined
-      : { batch: BatchProvider.only({ ...noted(batch), isRedirected: options.isRedirected === true }) }),
+      : { batch: BatchProvider.only({ ...Simulation.noted(batch), isRedirected: options.isRedirected === true }) }),
     send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
@@ -663,6 +668,8 @@ export const provider = (options: ProviderOptions): Service => {
             { clock, hooks, step, expected }
           )
         const request = resolve(asked, call)
+        const refused = options.refuse?.(request)
+        if (refused !== undefined) return refuse(name, refused)
         return request._tag === "Embedding"
           ? (EmbeddingParts.send(request, embeddings, (part) =>
               Effect.flatMap(one(part), (response) => EmbeddingParts.checked(part, response))
@@ -675,14 +682,3 @@ export const provider = (options: ProviderOptions): Service => {
 
 const functionsOf = ({ completion, embedding }: ProviderOptions): ReadonlyArray<Function> =>
   [completion, embedding].filter((f) => f !== undefined)
-
-/** In a simulated run, the lines of a batch carry the numbers of their rows. */
-const noted = (batch: BatchProvider.BatchProvider): BatchProvider.BatchProvider => ({
-  ...batch,
-  encode: (customId, request) =>
-    Effect.flatMap(Simulation.Simulation, (simulation) =>
-      simulation === undefined
-        ? batch.encode(customId, request)
-        : Effect.flatMap(simulation.note(request), (marked) => batch.encode(customId, marked))
-    )
-})

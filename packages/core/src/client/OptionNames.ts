@@ -37,6 +37,9 @@ export const FROM_0: NumberRule = { least: 0 }
 /** Shares from 0 to 1. */
 export const SHARE: NumberRule = { least: 0, most: 1 }
 
+/** A cosine similarity. */
+export const SIMILARITY: NumberRule = { least: -1, most: 1 }
+
 /** Throws for a number that makes no sense: with a concurrency of 0, for example, no call would start. */
 export const checkNumbers = (what: string, given: object, rules: { readonly [name: string]: NumberRule }): void => {
   for (const [name, { isAbove = false, isWhole = false, least, most = Number.POSITIVE_INFINITY }] of Object.entries(

@@ -7,7 +7,7 @@
 import type * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as BatchProvider from "../batch/BatchProvider.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
@@ -57,4 +57,15 @@ export const Own = Context.Reference<Answers | undefined>("@pipe/core/Simulation
 /** The tools of a call. Their schemas say more than what is sent. The bridge to `effect/ai` sets it. */
 export const Tools = Context.Reference<ReadonlyArray<Tool.Any>>("@pipe/core/Simulation/Tools", {
   defaultValue: () => []
+})
+
+/** In a simulated run, the lines of a batch carry the numbers of their rows. */
+export const noted = (batch: BatchProvider.BatchProvider): BatchProvider.BatchProvider => ({
+  ...batch,
+  encode: (customId, request) =>
+    Effect.flatMap(Simulation, (simulation) =>
+      simulation === undefined
+        ? batch.encode(customId, request)
+        : Effect.flatMap(simulation.note(request), (marked) => batch.encode(customId, marked))
+    )
 })

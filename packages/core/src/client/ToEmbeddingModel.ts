@@ -7,17 +7,22 @@
  *
  * @internal
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
+import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
+import * as ChatModel from "../price/ChatModel.ts"
+import type * as Pricing from "../price/Pricing.ts"
 import * as CallOutcome from "./CallOutcome.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
@@ -26,11 +31,16 @@ import * as ModelSettings from "./ModelSettings.ts"
 import type * as CallState from "./CallState.ts"
 
 /** The `EmbeddingModel` of a client. */
-export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+export const make = (
+  client: ModelClient.Service,
+  pricing?: Pricing.Service
+): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+  const unfit = unfitFor(client, pricing)
   const send = (inputs: ReadonlyArray<string>) =>
-    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) =>
-      client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings)))
-    )
+    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) => {
+      const request = requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings))
+      return unfit(request, fiber) ?? client.send(request)
+    })
   const resolver = makeResolver(send)
   const whole = EmbeddingModel.make({
     embedMany: ({ inputs }) =>
@@ -39,8 +49,38 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
       }))
   })
-  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver, client.resolve) }))
+  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver, client.resolve, unfit) }))
 }
+
+type Unfit = (
+  request: ModelRequest.Embedding,
+  fiber: Fiber.Fiber<unknown, unknown>
+) => Effect.Effect<never, AiError.AiError> | undefined
+
+/** Refuses a request that names a model which answers in text: a provider would fail every row, or charge for nothing. */
+const unfitFor = ({ resolve }: ModelClient.Service, pricing: Pricing.Service | undefined): Unfit => {
+  if (pricing === undefined) return () => undefined
+  const known = new Map<string, boolean>()
+  return (request, fiber) => {
+    const { model = "" } = resolve(request, fiber.getRef(CallContext.CallContext))
+    let isChat = known.get(model)
+    if (isChat === undefined) {
+      isChat = ChatModel.isChat(pricing, model, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+      known.set(model, isChat)
+    }
+    return isChat ? Effect.fail(chatModel(model)) : undefined
+  }
+}
+
+const chatModel = (model: string): AiError.AiError =>
+  AiError.make({
+    module: "EmbeddingModel",
+    method: "embed",
+    reason: new AiError.InvalidRequestError({
+      description: `${model} answers in text and makes no vectors, so nothing was sent: name an embedding model, as the provider's \`embeddings\` (OpenAi.layer({ embeddings: "text-embedding-3-small" })) or the step's \`model\``,
+      constraint: ModelFailure.setUp
+    })
+  })
 
 const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings): ModelRequest.Embedding =>
   ModelRequest.embedding({
@@ -77,18 +117,18 @@ const makeResolver = (
       ]),
     resolver: (entries) =>
       EmbeddingParts.together(
-        entries,
+        // A text that several rows have is sent once.
+        [...Map.groupBy(entries, ({ request }) => request.input)],
         // Only the answer shows whether a row's own text has failed; other texts of the request do not matter.
         (some) =>
           Effect.provideContext(
-            CallContext.provideState({ outcome: undefined })(send(some.map(({ request }) => request.input))),
+            CallContext.provideState({ outcome: undefined })(send(some.map(([text]) => text))),
             entries[0].context
           ),
         (some, exit) => {
-          for (const [at, entry] of some.entries()) {
-            entry.completeUnsafe(
-              Exit.map(exit, ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[at]! }))
-            )
+          for (const [at, [, same]] of some.entries()) {
+            const embedded = Exit.map(exit, ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[at]! }))
+            for (const entry of same) entry.completeUnsafe(embedded)
           }
         }
       )
@@ -97,10 +137,12 @@ const makeResolver = (
 
 /** The vector of one text. The row's request is its own text, whichever request carries it. */
 const embedBy =
-  (resolver: Resolver, resolve: ModelClient.Service["resolve"]): EmbeddingModel.EmbeddingModel["embed"] =>
+  (resolver: Resolver, resolve: ModelClient.Service["resolve"], unfit: Unfit): EmbeddingModel.EmbeddingModel["embed"] =>
   (input) =>
     Effect.withFiber((fiber) => {
       const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
+      const refused = unfit(request, fiber)
+      if (refused !== undefined) return refused
       const embedded = Effect.onExitPrimitive(
         Effect.withSpan(
           Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver),

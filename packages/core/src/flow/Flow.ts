@@ -255,7 +255,8 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
     { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
   )
 
+export { embed, type EmbedOptions } from "./FlowEmbed.ts"
 export { filter, where, type FilterOptions } from "./FlowFilter.ts"
 export { distinct, group, type GroupOptions, reduce } from "./FlowGroup.ts"
-export { join } from "./FlowJoin.ts"
+export { join, type Near, nearest } from "./FlowJoin.ts"
 export { map, step, type StepOptions, type StepQuality } from "./FlowStep.ts"

@@ -24,7 +24,7 @@ export const filter = <In extends Node.Inputs, E = never, R = never, A = string>
   const { calls, policy } = CallOptions.read(`filter ${name}`, options)
   return Node.make(
     name,
-    { _tag: "Filter", inputs, keep, of: undefined, ...calls, policy },
+    { _tag: "Filter", inputs, keep, subject: undefined, ...calls, policy },
     Node.commonDomain(`filter ${name}`, inputs)
   )
 }
@@ -54,9 +54,10 @@ export const where: {
 ) => {
   const { calls, policy } = CallOptions.read(`filter ${name}`, options)
   const inputs = { [node.name]: node }
+  const subject = (values: RowValues.Erased) => values[node.name]
   return Node.make<never, never, never>(
     name,
-    { _tag: "Filter", inputs, keep, of: node.name, ...calls, policy },
+    { _tag: "Filter", inputs, keep, subject, ...calls, policy },
     Node.commonDomain(`filter ${name}`, inputs)
   )
 }

@@ -5,6 +5,7 @@
  */
 import * as Graph from "effect/Graph"
 import * as Option from "effect/Option"
+import * as CallContext from "../client/CallContext.ts"
 import * as Node from "./Node.ts"
 import type * as Sink from "./Sink.ts"
 
@@ -65,14 +66,37 @@ const drivingOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
   const visit = (node: Node.Any): void => {
     if (driving.has(node)) return
     driving.add(node)
-    const inputs = Node.inputsOf(node)
-    for (const input of node.kind._tag === "Join" ? inputs.slice(0, 1) : inputs) visit(input)
+    const inputs = node.kind._tag === "Join" ? Object.values(node.kind.sides[0].inputs) : Node.inputsOf(node)
+    for (const input of inputs) visit(input)
   }
   for (const output of outputs) for (const node of Object.values(output.inputs)) visit(node)
   return driving
 }
 
-const describe = (node: Node.Any): string => Node.kindOf(node).toLowerCase()
+/** Sorts what belongs to steps by the order of their nodes. What belongs to none comes last. */
+export const inOrder = <A extends { readonly step: string }>(
+  { nodes }: FlowGraph,
+  items: ReadonlyArray<A>
+): ReadonlyArray<A> => {
+  const places = new Map(nodes.map(({ name }, at) => [name, at]))
+  const placeOf = ({ step }: A): number => places.get(CallContext.nodeOf(step)) ?? nodes.length
+  return items.toSorted((a, b) => placeOf(a) - placeOf(b))
+}
+
+/** How a node was made, in the author's word. */
+const describe = (node: Node.Any): string => {
+  const { kind } = node
+  switch (kind._tag) {
+    case "Step":
+      return kind.gathers ? "embedding" : Node.kindOf(node).toLowerCase()
+    case "Reduce":
+      return kind.word
+    case "Join":
+      return kind.match._tag === "Nearest" ? "nearest" : "join"
+    default:
+      return kind._tag.toLowerCase()
+  }
+}
 
 const label = (node: Node.Any): string => `${node.name} (${describe(node)})`
 

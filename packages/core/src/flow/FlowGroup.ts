@@ -22,9 +22,14 @@ export interface GroupOptions {
 type Kind = Omit<Extract<Node.Kind, { readonly _tag: "Reduce" }>, "_tag" | "inputs">
 
 /** Makes a node with one row for each group of the rows of its inputs. */
-const make = <A, E, R>(what: string, name: string, inputs: Node.Inputs, kind: Kind): Node.Node<A, E, R> => {
-  Node.commonDomain(`${what} ${name}`, inputs)
-  return Node.make(name, { _tag: "Reduce", inputs, ...kind }, undefined)
+const make = <A, E, R>(
+  word: Kind["word"],
+  name: string,
+  inputs: Node.Inputs,
+  kind: Omit<Kind, "word">
+): Node.Node<A, E, R> => {
+  Node.commonDomain(`${word} ${name}`, inputs)
+  return Node.make(name, { _tag: "Reduce", word, inputs, ...kind }, undefined)
 }
 
 /**

@@ -1,8 +1,10 @@
 /**
- * Rows of two nodes meet by key.
+ * Rows of two nodes meet: by key, or by nearness of vectors.
  *
  * @internal
  */
+import * as OptionNames from "../client/OptionNames.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import type * as GroupKey from "./GroupKey.ts"
 import * as Node from "./Node.ts"
 
@@ -45,16 +47,72 @@ export const join = <
   Node.Error<A> | Node.Error<B>,
   Node.Services<A> | Node.Services<B>
 > => {
-  const [leftName, rightName] = [Object.keys(left)[0]!, Object.keys(right)[0]!]
-  return Node.make(
-    name,
-    {
-      _tag: "Join",
-      inputs: { ...left, ...right },
-      on: { [leftName]: options.on[0], [rightName]: options.on[1] },
-      type: options.type ?? "inner",
-      unmatched: options.unmatched ?? "warn"
-    },
-    undefined
-  )
+  const [key, keyOfRight] = options.on
+  const sides = [side(left, {}, ({ value }) => key(value)), side(right, {}, ({ value }) => keyOfRight(value))] as const
+  const match = { _tag: "Key", type: options.type ?? "inner", unmatched: options.unmatched ?? "warn" } as const
+  return Node.make(name, { _tag: "Join", inputs: { ...left, ...right }, sides, match }, undefined)
+}
+
+const side = (node: Node.Inputs, keyInputs: Node.Inputs, key: (values: RowValues.Erased) => unknown): Node.JoinSide => {
+  const [[name, value] = []] = Object.entries(node)
+  return { name: name!, inputs: { ...keyInputs, value: value! }, key }
+}
+
+/** A row that is near to another, by their vectors. */
+export interface Near<A> {
+  readonly value: A
+  /** Cosine similarity, from -1 to 1, to six digits. */
+  readonly similarity: number
+}
+
+/** A node of vectors, such as `embed` makes. */
+type Vectors = Node.Node<ArrayLike<number>, unknown, unknown>
+
+/**
+ * Finds, for each row of the first node, the rows of the second whose vectors are nearest to its own: for retrieval, for
+ * matching, or to find duplicates.
+ *
+ * **Details** `by` has the vectors of both sides, such as `embed` makes them: nodes of the same rows. The second side is
+ * held in memory and is complete before the first row is compared, also with `--sample`. Vectors are compared by cosine
+ * similarity, nearest first: with all others by default, or with an index of your flow's `services` (`Usearch.layer`).
+ *
+ * **Gotchas** A row of the second side that has failed is not found: a warning counts those.
+ */
+export const nearest = <
+  L extends string,
+  A extends Node.Any,
+  M extends string,
+  B extends Node.Any,
+  V extends Vectors,
+  W extends Vectors
+>(
+  name: string,
+  left: { readonly [K in L]: A },
+  right: { readonly [K in M]: B },
+  options: {
+    readonly by: readonly [first: V, second: W]
+    /** The most rows of the second node for each of the first. Default: 1. */
+    readonly count?: number
+    /** The lowest similarity, from -1 to 1. Default: -1, so that each row has `count`. */
+    readonly atLeast?: number
+  }
+): Node.Node<
+  { readonly [K in L]: Node.Value<A> } & { readonly [K in M]: ReadonlyArray<Near<Node.Value<B>>> },
+  Node.Error<A> | Node.Error<B> | Node.Error<V> | Node.Error<W>,
+  Node.Services<A> | Node.Services<B> | Node.Services<V> | Node.Services<W>
+> => {
+  OptionNames.check(`nearest ${name}`, options, ["by", "count", "atLeast"])
+  OptionNames.checkNumbers(`nearest ${name}`, options, { count: OptionNames.COUNT, atLeast: OptionNames.SIMILARITY })
+  const { atLeast = -1, by, count = 1 } = options
+  const key = ({ vector }: RowValues.Erased): unknown => vector
+  const sides = [side(left, { vector: by[0] }, key), side(right, { vector: by[1] }, key)] as const
+  for (const { inputs } of sides) Node.commonDomain(`nearest ${name}`, inputs)
+  const [first, second] = sides
+  const inputs = {
+    ...left,
+    [`${first.name} by`]: by[0],
+    ...right,
+    [`${second.name} by`]: by[1]
+  }
+  return Node.make(name, { _tag: "Join", inputs, sides, match: { _tag: "Nearest", count, atLeast } }, undefined)
 }

@@ -45,7 +45,7 @@ export const step = <
   OptionNames.checkNumbers(`step ${name}`, { samples }, { samples: OptionNames.COUNT })
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, ...calls, computed: false, policy },
+    { _tag: "Step", inputs, run, when, samples, subject: undefined, gathers: false, ...calls, computed: false, policy },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
@@ -69,6 +69,8 @@ export const map = <In extends Node.Inputs, B>(
         }),
       when: undefined,
       samples: undefined,
+      subject: undefined,
+      gathers: false,
       ...Node.noCalls,
       computed: true,
       policy: {}

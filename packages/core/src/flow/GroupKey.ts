@@ -25,3 +25,10 @@ export const problemOf = (key: unknown): string | undefined => {
   const wrong = Object.entries(key).find(([, value]) => !isValue(value))
   return wrong === undefined ? undefined : `the field ${wrong[0]} of a key is not a text, a number or a boolean`
 }
+
+/** A key, as an author's function returned it. Throws for anything else. */
+export const checked = (key: unknown): GroupKey => {
+  const problem = problemOf(key)
+  if (problem !== undefined) throw new Error(problem)
+  return key as GroupKey
+}

@@ -135,6 +135,9 @@ export interface NodeQuality extends Pick<Quality.Quality, "answer" | "score"> {
   readonly label?: ((values: RowValues.Erased) => unknown) | undefined
 }
 
+/** Selects what the functions of a node receive from the record of its inputs. */
+export type Subject = ((values: RowValues.Erased) => unknown) | undefined
+
 /** What a node says of its calls beside their requests, computed from the values of its inputs. */
 export interface NodeCalls {
   /** The model and the settings of a row, where they depend on it. */
@@ -167,6 +170,13 @@ export const packSize = (node: Any): number => {
   const size = callsOf(node).varying?.pack?.size ?? 1
   return size === "auto" ? PackSize.SIZES[0] : size
 }
+
+/** Rows of an embedding step for each one that is processed concurrently: a request carries many texts. */
+const GATHERED = 32
+
+/** The rows of a node that share a request. `packs`: whether the stack packs texts into prompts. */
+export const rowsPerRequest = (node: Any, packs: boolean): number =>
+  node.kind._tag === "Step" && node.kind.gathers ? GATHERED : packs ? packSize(node) : 1
 
 /** Model and settings of a node's calls; `undefined` when it has none of its own. */
 export const settingsOf = ({ model, settings, truncated }: NodePolicy): ModelSettings.ModelSettings | undefined =>
@@ -210,6 +220,10 @@ export type Kind =
       readonly run: (values: RowValues.Erased, sample: number) => unknown
       readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
+      /** What its function receives, and its results are found by; `undefined` for the record of its inputs. */
+      readonly subject: Subject
+      /** Many rows share a request. */
+      readonly gathers: boolean
       /** A plain function, which is cheaper to run again than to keep. */
       readonly computed: boolean
       readonly policy: NodePolicy
@@ -218,8 +232,8 @@ export type Kind =
       readonly _tag: "Filter"
       readonly inputs: Inputs
       readonly keep: (values: RowValues.Erased) => boolean | Effect.Effect<boolean, unknown, unknown>
-      /** The input whose value its functions receive and that it yields; `undefined` for the record of all. */
-      readonly of: string | undefined
+      /** What its functions receive and it yields, from the record of its inputs; `undefined` for the record itself. */
+      readonly subject: Subject
       readonly policy: NodePolicy
     } & NodeCalls)
   | {
@@ -230,6 +244,8 @@ export type Kind =
     }
   | {
       readonly _tag: "Reduce"
+      /** How it was made, for display. */
+      readonly word: "reduce" | "group" | "distinct"
       readonly inputs: Inputs
       readonly by: ((values: RowValues.Erased) => GroupKey.GroupKey) | undefined
       readonly initial: () => unknown
@@ -244,10 +260,34 @@ export type Kind =
   | {
       readonly _tag: "Join"
       readonly inputs: Inputs
-      readonly on: { readonly [name: string]: (value: RowValues.Erased) => GroupKey.GroupKey }
+      /** The first gives the rows, in its order. The second is looked up, and held in memory. */
+      readonly sides: readonly [first: JoinSide, second: JoinSide]
+      readonly match: Match
+    }
+
+/** A side of a join. */
+export interface JoinSide {
+  /** The name of its value in the joined rows. */
+  readonly name: string
+  /** Its `value`, and what the key is computed from. */
+  readonly inputs: Inputs & { readonly value: Any }
+  readonly key: (values: RowValues.Erased) => unknown
+}
+
+/** How rows of two sides find each other. */
+export type Match =
+  | {
+      readonly _tag: "Key"
       readonly type: "inner" | "left"
       /** What becomes of a row without a partner, where it is dropped. */
       readonly unmatched: OnUnmatched
+    }
+  | {
+      readonly _tag: "Nearest"
+      /** The most partners of a row. */
+      readonly count: number
+      /** The lowest similarity of a partner. */
+      readonly atLeast: number
     }
 
 /** `fail` (default): the group fails. `skip`: it has no value. `keep`: its value is that of the other rows, and is marked. */

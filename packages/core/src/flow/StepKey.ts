@@ -55,7 +55,9 @@ const functionsOfCalls = (calls: Node.NodeCalls): ReadonlyArray<readonly [name: 
 const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
   switch (kind._tag) {
     case "Step":
-      return kind.computed ? undefined : [["", kind.run], ...functionsOfCalls(kind)]
+      if (kind.computed) return undefined
+      // The vector of a text depends on the text alone.
+      return kind.gathers ? [] : [["", kind.run], ...functionsOfCalls(kind)]
     case "Filter":
       return [["", kind.keep], ...functionsOfCalls(kind)]
     case "Expand":

@@ -31,6 +31,7 @@ import type * as Scope from "effect/Scope"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as Flow from "../flow/Flow.ts"
+import * as FlowGraph from "../flow/FlowGraph.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -41,6 +42,7 @@ import * as DomainStreams from "../run/DomainStreams.ts"
 import * as FlowContext from "../run/FlowContext.ts"
 import * as Journal from "../run/Journal.ts"
 import * as RunEvent from "../run/RunEvent.ts"
+import type * as FailedRow from "../run/FailedRow.ts"
 import type * as RunOptions from "../run/RunOptions.ts"
 import * as RunState from "../run/RunState.ts"
 import * as Store from "../store/Store.ts"
@@ -61,10 +63,22 @@ export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurre
   readonly batch?: boolean
 }
 
+/** Rows that could not be planned: their number, and what was wrong with the first. */
+interface Unplanned {
+  readonly count: number
+  readonly first: string
+}
+
 /** The state of a planned run: failed rows are counted but not written. */
-const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunState; readonly failed: () => number } => {
-  let count = 0
-  const append = () => Effect.sync(() => void count++)
+const stateOf = (
+  flow: Flow.Any,
+  at: number
+): { readonly state: RunState.RunState; readonly failed: () => Unplanned } => {
+  let [count, first] = [0, ""]
+  const append = ({ message, node, position }: FailedRow.FailedRow) =>
+    Effect.sync(() => {
+      if (count++ === 0) first = `${position}: ${node}: ${message}`
+    })
   const state = RunState.make({
     flow,
     run: { name: "plan", tries: 1 },
@@ -81,7 +95,7 @@ const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunStat
     left: () => undefined,
     options: {}
   })
-  return { state, failed: () => count }
+  return { state, failed: () => ({ count, first }) }
 }
 
 /**
@@ -169,7 +183,7 @@ export const make = <E>(
       return summarise({
         flow,
         at,
-        counts: [...counts.values()],
+        counts: FlowGraph.inOrder(flow.graph, [...counts.values()]),
         nodes: state.progress(at).nodes,
         expected,
         pricing,
@@ -198,7 +212,7 @@ const lastOf = (store: Store.Service, flow: string) =>
 /** What a plan has gathered while it ran the rows. */
 interface Gathered extends Omit<PlanSteps.CountedPlan, "rowsOf">, PlanRows.Known {
   readonly keyed: PlanLimits.Keyed
-  readonly unplanned: number
+  readonly unplanned: Unplanned
 }
 
 const summarise = (gathered: Gathered): Plan => {
@@ -227,10 +241,10 @@ const summarise = (gathered: Gathered): Plan => {
       unreached,
       before?.run
     ),
-    ...Array.from(
-      unpriced,
-      ([model, provider]) =>
-        `no price is known for ${model}: its calls are not in the cost. ${Pricing.advice(pricing, { at, model, provider })}`
+    ...Array.from(unpriced, ([model, provider]) =>
+      model === ""
+        ? "no model is named for some calls, and the run would refuse them: give one to the provider, to the step, or to a Router"
+        : `no price is known for ${model}: its calls are not in the cost. ${Pricing.advice(pricing, { at, model, provider })}`
     )
   ]
   return {
@@ -242,7 +256,8 @@ const summarise = (gathered: Gathered): Plan => {
     unpriced: [...unpriced.keys()],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanStrategies.strategies(planned, layers, cost.expected, priceOf),
-    unplanned,
+    unplanned: unplanned.count,
+    ...(unplanned.count === 0 ? undefined : { problem: unplanned.first }),
     ...(unreached.length === 0 ? undefined : { unreached }),
     ...(notes.length === 0 ? undefined : { notes })
   }

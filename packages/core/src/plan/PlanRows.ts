@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as CallContext from "../client/CallContext.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -59,9 +60,6 @@ const arrived = (rows: Rows, node: Node.Any): number => {
     : evaluated(rows, node.name)
 }
 
-/** The name of the node that a call belongs to: layers send requests of their own for it. */
-const nodeOf = (step: string): string => step.split(" / ")[0]!
-
 const COUNTED: Times = { times: 1, by: "counted", of: "rows", least: 1 }
 
 export const make = (known: Known): PlanRows => {
@@ -72,7 +70,7 @@ export const make = (known: Known): PlanRows => {
   const factor = factors(known, rows, open)
   return {
     of: (one) => {
-      const node = nodes.get(nodeOf(one.step))
+      const node = nodes.get(CallContext.nodeOf(one.step))
       if (node === undefined) return COUNTED
       const byRows = open.arriving(node) ? factor(node) : undefined
       const byCalls = callsOf(known, node, one, rows)
@@ -95,7 +93,7 @@ export const make = (known: Known): PlanRows => {
 const isConditional = ({ kind }: Node.Any): boolean => kind._tag === "Step" && kind.when !== undefined
 
 const isReached = ({ counts }: Known, node: Node.Any, rows: Rows): boolean =>
-  isConditional(node) ? counts.some(({ step }) => nodeOf(step) === node.name) : arrived(rows, node) > 0
+  isConditional(node) ? counts.some(({ step }) => CallContext.nodeOf(step) === node.name) : arrived(rows, node) > 0
 
 /** Whether a node may call a model. */
 const asksModels = ({ kind }: Node.Any): boolean =>
@@ -111,7 +109,7 @@ interface Openness {
 }
 
 const openness = ({ counts, flow }: Known): Openness => {
-  const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => nodeOf(step)))
+  const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => CallContext.nodeOf(step)))
   const values = new Map<Node.Any, boolean>()
   const value = (node: Node.Any): boolean => {
     let is = values.get(node)
@@ -134,7 +132,10 @@ const openness = ({ counts, flow }: Known): Openness => {
       case "Reduce":
         return kind.by !== undefined && inputs.some((input) => value(input) || rows(input))
       case "Join":
-        return inputs.some((input) => value(input) || rows(input))
+        // Vectors decide which rows meet, and not how many.
+        return kind.match._tag === "Nearest"
+          ? Object.values(kind.sides[0].inputs).some(rows)
+          : inputs.some((input) => value(input) || rows(input))
     }
   }
   const rows = (node: Node.Any): boolean => {

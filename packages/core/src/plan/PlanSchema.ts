@@ -70,6 +70,8 @@ export const Plan = Schema.Struct({
   unreached: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Rows that could not be planned, because a step failed on a placeholder. */
   unplanned: Schema.Int,
+  /** Why the first of them could not be planned. */
+  problem: Schema.optionalKey(Schema.String),
   /** Notes for the author. */
   notes: Schema.optionalKey(Schema.Array(Schema.String))
 })

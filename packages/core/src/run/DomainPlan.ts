@@ -29,9 +29,8 @@ export type PlannedOutlet =
       readonly _tag: "Join"
       readonly node: Node.Any
       readonly kind: Extract<Node.Kind, { readonly _tag: "Join" }>
-      readonly side: string
-      readonly input: Node.Any
-      readonly first: boolean
+      readonly side: Node.JoinSide
+      readonly isFirst: boolean
       /** The second side comes from the rows of this domain, so the first must be held until it is complete. */
       readonly holdFirst: boolean
     }
@@ -66,11 +65,19 @@ const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Plann
     return Node.commonDomain(node.name, kind.inputs) === domain ? [{ _tag: "Reduce", node, kind }] : []
   }
   if (kind._tag !== "Join") return []
-  const sides = Object.entries(kind.inputs)
-  const second = sides[1]![1]
-  return sides.flatMap(([side, input], index): ReadonlyArray<PlannedOutlet> =>
-    input.domain === domain
-      ? [{ _tag: "Join", node, kind, side, input, first: index === 0, holdFirst: comesFrom(second, domain) }]
+  const second = Object.values(kind.sides[1].inputs)
+  return kind.sides.flatMap((side, index): ReadonlyArray<PlannedOutlet> =>
+    Node.commonDomain(node.name, side.inputs) === domain
+      ? [
+          {
+            _tag: "Join",
+            node,
+            kind,
+            side,
+            isFirst: index === 0,
+            holdFirst: second.some((input) => comesFrom(input, domain))
+          }
+        ]
       : []
   )
 }

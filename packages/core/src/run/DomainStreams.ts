@@ -14,7 +14,9 @@ import type * as Sink from "../flow/Sink.ts"
 import type * as Coordinator from "../work/Coordinator.ts"
 import * as RowSample from "../routing/tune/RowSample.ts"
 import * as DomainPlan from "./DomainPlan.ts"
+import * as JoinTable from "./JoinTable.ts"
 import * as OrderedPool from "./OrderedPool.ts"
+import type * as Outlet from "./Outlet.ts"
 import * as Outlets from "./Outlets.ts"
 import * as Row from "./Row.ts"
 import * as RowProgram from "./RowProgram.ts"
@@ -25,15 +27,17 @@ import type * as RunState from "./RunState.ts"
 /** How many finished rows may wait for a slow one before them. */
 const windowFor = (concurrency: number): number => Math.max(256, concurrency * 8)
 
-/** The most rows processed together for a step that packs several into one prompt. */
+/** The most rows processed together for a step that sends several in one request. */
 const MOST_ROWS = 4_096
 
 /**
- * The rows processed together. For a step that packs several into one prompt, there are as many prompts as there would
+ * The rows processed together. For a step that sends several in one request, there are as many requests as there would
  * be rows.
  */
-const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): number =>
-  Math.max(concurrency, Math.min(MOST_ROWS, concurrency * Math.max(1, ...members.map(Node.packSize))))
+const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number, packs: boolean): number => {
+  const each = Math.max(1, ...members.map((node) => Node.rowsPerRequest(node, packs)))
+  return Math.max(concurrency, Math.min(MOST_ROWS, concurrency * each))
+}
 
 /** An output that was moved to its destination. */
 export interface WrittenOutput {
@@ -56,7 +60,7 @@ export interface Options extends Pick<
 }
 
 /** What all domains of a run share. */
-interface Environment extends Outlets.OutletEnvironment {
+interface Environment extends Outlet.OutletEnvironment {
   readonly flow: Flow.Any
   readonly options: Options
   readonly slots: ReadonlyMap<Node.Domain, Row.Slots>
@@ -67,12 +71,12 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   const plans = DomainPlan.make(flow)
   const slots = new Map(plans.map((plan) => [plan.root.domain, Row.slotsOf(plan.root, plan.members)]))
   const concurrency = options.concurrency ?? flow.concurrency
-  const feeds = new Map<Node.Any, Queue.Queue<Outlets.OutletItem, Cause.Done>>()
-  const tables = new Map<Node.Any, Outlets.JoinTable>()
+  const feeds = new Map<Node.Any, Queue.Queue<Outlet.OutletItem, Cause.Done>>()
+  const tables = new Map<Node.Any, JoinTable.JoinTable>()
   for (const { root } of plans) {
     if (root.kind._tag === "Source") continue
-    feeds.set(root, yield* Queue.bounded<Outlets.OutletItem, Cause.Done>(windowFor(concurrency)))
-    if (root.kind._tag === "Join") tables.set(root, Outlets.makeTable())
+    feeds.set(root, yield* Queue.bounded<Outlet.OutletItem, Cause.Done>(windowFor(concurrency)))
+    if (root.kind._tag === "Join") tables.set(root, JoinTable.make(root.name, root.kind))
   }
   const writers = yield* openOutputs(flow, state, options)
   if (writers === undefined) return []
@@ -96,7 +100,7 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
 
 /** Opens the outputs; `undefined` when the run is to end first. */
 const openOutputs = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.RunState, options: Options) {
-  const writers = new Map<Sink.Any, Outlets.OpenOutput>()
+  const writers = new Map<Sink.Any, Outlet.OpenOutput>()
   for (const output of options.outputs === false ? [] : flow.outputs) {
     // A pipe without a reader does not delay a run that is to end.
     const writer = yield* Effect.raceFirst(
@@ -133,13 +137,14 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
   const { members, root } = plan
   const { feeds, flow, options, slots, state } = env
   const concurrency = options.concurrency ?? flow.concurrency
-  const rows = options.packs === true ? rowsAtOnce(members, concurrency) : concurrency
+  const packs = options.packs === true
+  const rows = rowsAtOnce(members, concurrency, packs)
   const program = RowProgram.make({
     root,
     members,
     slots,
     run: state,
-    ...(rows === concurrency ? undefined : { concurrency })
+    ...(rows === concurrency ? undefined : { concurrency, packs })
   })
   const size = slots.get(root.domain)!.size
   const stats = state.statsOf(root)
@@ -147,7 +152,7 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
   const outlets = plan.outlets.map((outlet) => Outlets.make(outlet, root.domain, slots, env))
   const feed = feeds.get(root)
   let read: NodeCounts.SourceProgress | undefined
-  const stream: Stream.Stream<Outlets.OutletItem | Node.ReadRow<unknown>, unknown, unknown> =
+  const stream: Stream.Stream<Outlet.OutletItem | Node.ReadRow<unknown>, unknown, unknown> =
     root.kind._tag === "Source"
       ? sourceRows(root, root.kind, env, (reading) => (read = reading))
       : Stream.fromQueue(feed!)

@@ -89,7 +89,10 @@ export const services = Effect.fnUntraced(function* (
     context: base.pipe(
       Context.add(ModelClient.ModelClient, client),
       Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
-      Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
+      Context.add(
+        EmbeddingModel.EmbeddingModel,
+        yield* ToEmbeddingModel.make(client, Context.get(context, Pricing.Pricing))
+      )
     )
   }
 })

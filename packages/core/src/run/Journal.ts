@@ -89,7 +89,8 @@ const sharesEqual = (node: Node.Any, { environment, reuse }: Options): boolean =
   const own = "policy" in node.kind ? node.kind.policy.settings?.temperature : undefined
   const isByRow = Node.callsOf(node).settings !== undefined
   return (
-    (!isByRow && (own ?? environment.settings.temperature) === 0)
+    (node.kind._tag === "Step" && node.kind.gathers)
+    || (!isByRow && (own ?? environment.settings.temperature) === 0)
     || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))
   )
 }

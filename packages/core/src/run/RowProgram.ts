@@ -37,13 +37,15 @@ export const make = (options: {
   readonly run: RowHooks
   /** Rows of a node processed concurrently, when there are more in the domain. Default: all. */
   readonly concurrency?: number
+  /** Whether the stack packs texts into prompts. */
+  readonly packs?: boolean
 }): Program => {
-  const { concurrency, members, root, run, slots } = options
+  const { concurrency, members, packs = false, root, run, slots } = options
   const own = slots.get(root.domain)!
   const programs = new Map(
     members.map((node) => [
       node,
-      makeNode(node, root, own.get(node)!, slots, run, Node.packSize(node) > 1 ? undefined : concurrency)
+      makeNode(node, root, own.get(node)!, slots, run, Node.rowsPerRequest(node, packs) > 1 ? undefined : concurrency)
     ])
   )
   const levels = levelsOf(members).map((level) => level.map((node) => programs.get(node)!))
@@ -88,7 +90,7 @@ const makeNode = (
   const attempt = attempter(node, root, concurrency === undefined ? kind.policy : { concurrency, ...kind.policy }, run)
   const stats = run.statsOf(node)
   const journal = run.journalOf(node)
-  const evaluate = evaluatorOf(node, kind, journal, run)
+  const evaluate = selecting(kind, evaluatorOf(node, kind, journal, run))
   return (row) => {
     const values = read(row)
     if (values === undefined) {
@@ -96,14 +98,35 @@ const makeNode = (
       stats.skipped++
       return Effect.void
     }
-    return evaluate(row, values, attempt, slot)
+    return evaluate(row, values, attempt, slot, values)
   }
 }
 
 type Values = Record<string, unknown>
 
-/** Sets the value of a node for a row. */
-type Evaluate = (row: Row, values: Values, attempt: Attempt, slot: number) => Effect.Effect<void, never, unknown>
+/** Sets the value of a node for a row. `input` is what its functions receive: the values, or what it selects of them. */
+type Evaluate = (
+  row: Row,
+  values: Values,
+  attempt: Attempt,
+  slot: number,
+  input: RowValues.Erased
+) => Effect.Effect<void, never, unknown>
+
+/** Selects the input of a node from its values. */
+const selecting = (kind: Node.Kind, evaluate: Evaluate): Evaluate => {
+  const subject = "subject" in kind ? kind.subject : undefined
+  if (subject === undefined) return evaluate
+  return (row, values, attempt, slot) => {
+    let input: unknown
+    try {
+      input = subject(values)
+    } catch (defect) {
+      return attempt(row, slot, values, () => Effect.die(defect))
+    }
+    return evaluate(row, values, attempt, slot, input)
+  }
+}
 
 /** What a kind of node does with its input values, beginning with a look-up in the journal. */
 const evaluatorOf = (
@@ -129,7 +152,7 @@ const evaluatorOf = (
               attempt(row, slot, values, () => sampled(node, ask, samples, journal, run, row, values))
       return when === undefined
         ? one
-        : (row, values, attempt, slot) => {
+        : (row, values, attempt, slot, input) => {
             let holds: boolean
             try {
               holds = when(values)
@@ -137,16 +160,18 @@ const evaluatorOf = (
             } catch (defect) {
               return attempt(row, slot, values, () => Effect.die(defect))
             }
-            return holds ? one(row, values, attempt, slot) : attempt(row, slot, values, () => Effect.undefined)
+            return holds ? one(row, values, attempt, slot, input) : attempt(row, slot, values, () => Effect.undefined)
           }
     }
     case "Filter": {
-      const { keep, of } = kind
-      const subject = (values: Values): RowValues.Erased => (of === undefined ? values : values[of])
+      const { keep } = kind
       const ask = StepCall.of("filter", kind, keep)
-      const toValue = (yes: unknown, values: Values): unknown => (yes === true ? subject(values) : absent)
-      const asked = journaled(node, journal, run, (values) => ask(subject(values), 0), toValue)
-      return lazily((values) => keep(subject(values)), asked, toValue)
+      const toValue = (yes: unknown, input: RowValues.Erased): unknown => (yes === true ? input : absent)
+      return lazily(
+        keep,
+        journaled(node, journal, run, (input) => ask(input, 0), toValue),
+        toValue
+      )
     }
     case "Expand": {
       const asked = journaled(
@@ -166,14 +191,18 @@ const evaluatorOf = (
 
 /** Wraps a function that returns a result immediately, which is not worth keeping, or an effect. */
 const lazily =
-  (f: (values: Values) => unknown, asked: Evaluate, toValue: (result: unknown, values: Values) => unknown): Evaluate =>
-  (row, values, attempt, slot) => {
+  (
+    f: (input: RowValues.Erased) => unknown,
+    asked: Evaluate,
+    toValue: (result: unknown, input: RowValues.Erased) => unknown
+  ): Evaluate =>
+  (row, values, attempt, slot, input) => {
     let made: unknown
     try {
-      made = f(values)
-      if (Effect.isEffect(made)) return asked(row, values, attempt, slot)
+      made = f(input)
+      if (Effect.isEffect(made)) return asked(row, values, attempt, slot, input)
       AuthorValue.refusePromise("the function", made)
-      made = toValue(made, values)
+      made = toValue(made, input)
     } catch (defect) {
       return attempt(row, slot, values, () => Effect.die(defect))
     }
@@ -186,29 +215,29 @@ const journaled = (
   journal: Journal.NodeJournal | undefined,
   run: RowHooks,
   compute: StepIdentity.StepRun,
-  toValue: (result: unknown, values: Values) => unknown
+  toValue: (result: unknown, input: RowValues.Erased) => unknown
 ): Evaluate => {
   if (journal === undefined) {
-    return (row, values, attempt, slot) =>
-      attempt(row, slot, values, () => Effect.map(compute(values), (result) => toValue(result, values)))
+    return (row, values, attempt, slot, input) =>
+      attempt(row, slot, values, () => Effect.map(compute(input), (result) => toValue(result, input)))
   }
   const stats = run.statsOf(node)
-  const takeOver = (row: Row, values: Values, slot: number, hit: Journal.Hit): Effect.Effect<void> => {
-    const value = toValue(hit.value, values)
+  const takeOver = (row: Row, input: RowValues.Erased, slot: number, hit: Journal.Hit): Effect.Effect<void> => {
+    const value = toValue(hit.value, input)
     row.values[slot] = value
     if (value === absent) stats.skipped++
     else stats.done++
     stats.reused++
     return Effect.void
   }
-  return (row, values, attempt, slot) => {
-    const known = journal.find(values, 0, compute, row.position)
+  return (row, values, attempt, slot, input) => {
+    const known = journal.find(input, 0, compute, row.position)
     return !Effect.isEffect(known)
-      ? takeOver(row, values, slot, known)
+      ? takeOver(row, input, slot, known)
       : Effect.flatMap(known, (found) => {
-          if (found._tag === "Hit") return takeOver(row, values, slot, found)
+          if (found._tag === "Hit") return takeOver(row, input, slot, found)
           const computed = attempt(row, slot, values, () =>
-            Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values))
+            Effect.map(journal.keep(found, input, compute), (result) => toValue(result, input))
           )
           return run.onMissing === undefined
             ? computed
@@ -375,7 +404,7 @@ const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "R
   const stats = run.statsOf(node)
   return (row) => {
     const { lacking, ...group } = row.values[0] as IncompleteGroup.Group
-    if (lacking === undefined || kind.missing === "ignore") return evaluate(row, group, attempt, 0)
+    if (lacking === undefined || kind.missing === "ignore") return evaluate(row, group, attempt, 0, group)
     stats.incomplete++
     if (kind.missing === "fail") return attempt(row, 0, group, () => Effect.fail(IncompleteGroup.make(row, lacking)))
     if (kind.missing === "skip") {
@@ -385,6 +414,7 @@ const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "R
     }
     row.missing = lacking.count
     // A group that lacks other rows has another value.
-    return evaluate(row, { ...group, missing: lacking.count }, attempt, 0)
+    const partial = { ...group, missing: lacking.count }
+    return evaluate(row, partial, attempt, 0, partial)
   }
 }

@@ -5,6 +5,7 @@
  */
 import type * as Suspension from "../client/Suspension.ts"
 import type * as Flow from "../flow/Flow.ts"
+import * as FlowGraph from "../flow/FlowGraph.ts"
 import * as Node from "../flow/Node.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as RunTotals from "../ledger/RunTotals.ts"
@@ -108,7 +109,7 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
       ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
     },
     ...moneyOf(sums),
-    steps: totals.lines().map((line) => ({
+    steps: FlowGraph.inOrder(flow.graph, totals.lines()).map((line) => ({
       step: line.step,
       provider: line.provider,
       model: line.model,

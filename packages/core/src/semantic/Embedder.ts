@@ -30,6 +30,7 @@ import * as Layer from "effect/Layer"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
+import * as Vectors from "./Vectors.ts"
 
 /** An embedding model, with its name and its limits. */
 export interface Service {
@@ -56,13 +57,7 @@ export interface Options extends Pick<Service, "name" | "unfit"> {
   readonly isLocal?: boolean
 }
 
-/** Scales a vector to length 1. */
-export const unit = (vector: ReadonlyArray<number>): Float32Array => {
-  let sum = 0
-  for (const x of vector) sum += x * x
-  const length = Math.sqrt(sum)
-  return Float32Array.from(vector, length === 0 ? (x) => x : (x) => x / length)
-}
+export { unit } from "./Vectors.ts"
 
 /** Makes an embedder from an embedding model. Concurrent texts are sent together. */
 export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfit }: Options): Service => ({
@@ -73,11 +68,11 @@ export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfi
       const simulation = fiber.getRef(Simulation.Simulation)
       const { standIn } = fiber.getRef(RunHooks.RunHooks)
       if (isLocal === true || (simulation === undefined && standIn === undefined)) {
-        return Effect.map(model.embed(text), ({ vector }) => unit(vector))
+        return Effect.map(model.embed(text), ({ vector }) => Vectors.unit(vector))
       }
       const request = ModelRequest.embedding({ model: name, inputs: [text] })
       const answer = standIn === undefined ? simulation!.answer(name, request) : standIn.send(name)(request)
-      return Effect.map(answer, ({ vectors }) => unit(vectors[0]!))
+      return Effect.map(answer, ({ vectors }) => Vectors.unit(vectors[0]!))
     })
 })
 

@@ -25,6 +25,11 @@ import * as Tokens from "./Tokens.ts"
 export interface Options {
   /** The model of requests that name none. */
   readonly model?: string
+  /**
+   * The model of embeddings, where a request names none or names a model that answers in text. Default: `model`, which
+   * must then be an embedding model.
+   */
+  readonly embeddings?: string
   /** Default: the environment variable of the provider, such as `OPENAI_API_KEY`. */
   readonly apiKey?: string | Redacted.Redacted
   /** Tokens that expire, in place of a key. A token is fetched once for all calls, and renewed in time. */
@@ -56,6 +61,7 @@ export interface Options {
 /** The names of the options that every provider has. */
 export const optionNames = [
   "model",
+  "embeddings",
   "apiKey",
   "token",
   "account",

@@ -32,14 +32,16 @@
  */
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as LayerAnnotations from "@pipe/core/LayerAnnotations"
+import * as ChatModel from "@pipe/core/internal/ChatModel"
 import * as Nearest from "@pipe/core/internal/Nearest"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import type * as Pricing from "@pipe/core/Pricing"
-import * as AiError from "effect/ai/AiError"
+import * as Pricing from "@pipe/core/Pricing"
+import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as BatchApi from "./BatchApi.ts"
 import * as Connection from "./Connection.ts"
 import * as Identity from "./Identity.ts"
@@ -92,6 +94,7 @@ export const layer = <O extends Connection.Options>(
   const own = Object.entries(options).filter(([option]) => !common.has(option))
   // An API that sends whole answers has no `stream`.
   if (definition.completion?.streamed === undefined) common.delete("stream")
+  if (definition.embedding === undefined) common.delete("embeddings")
   // An option that is nearly one of these is a misspelt one.
   const isMisspelt = own.some(([option]) => Nearest.of(option, common) !== undefined)
   const names = isMisspelt ? [...common] : [...common, ...own.map(([option]) => option)]
@@ -99,7 +102,7 @@ export const layer = <O extends Connection.Options>(
   const { completion, embedding, headers } = definition
   // A hash: an option or a header may be a secret.
   const answers = [
-    options.model,
+    ...modelsOf(options),
     Identity.of([definition.answers, Object.fromEntries(own), headers, completion?.answers, embedding?.answers])
   ]
   return Layer.effect(
@@ -110,38 +113,61 @@ export const layer = <O extends Connection.Options>(
         options
       )
       const transport = yield* Connection.pool(connection)
-      return make(connection, transport, { ...definition, answers }, options)
+      const pricing = Option.getOrUndefined(yield* Effect.serviceOption(Pricing.Pricing))
+      return make(connection, transport, { ...definition, answers }, { ...options, pricing })
     })
   )
 }
+
+/** The models of a layer, as part of its identity. */
+export const modelsOf = ({ embeddings, model }: Models): ReadonlyArray<string | undefined> =>
+  embeddings === undefined ? [model] : [model, embeddings]
+
+type Models = Pick<Connection.Options, "model" | "embeddings">
+
+/** What a layer does beside its API. */
+export interface MakeOptions extends Models, Pick<Connection.Options, "stream"> {
+  /** Tells models that answer in text from those that make vectors. Without it, a named model is taken as it is. */
+  readonly pricing?: Pricing.Service | undefined
+}
+
+/** The model of a request that names none, or of an embedding that names a model which makes no vectors. */
+const withModel =
+  ({ embeddings, model, pricing }: MakeOptions) =>
+  <R extends ModelRequest.ModelRequest>(request: R): R => {
+    const own = request._tag === "Embedding" ? (embeddings ?? model) : model
+    if (own === undefined || own === request.model) return request
+    const isNamed =
+      request.model !== undefined
+      && (request._tag !== "Embedding"
+        || embeddings === undefined
+        || pricing === undefined
+        || !ChatModel.isChat(pricing, request.model, Date.now()))
+    return isNamed ? request : ModelRequest.withModel(request, own)
+  }
 
 /** Makes a provider over a connection, for layers that choose the transport or the name themselves. */
 export const make = (
   connection: Connection.Connection,
   transport: Reply.Transport,
   api: Api,
-  { model, stream = false }: Pick<Connection.Options, "model" | "stream">
+  options: MakeOptions
 ): ModelClient.Service => {
   const { batch, batchProvider, completion, embedding, models, name } = api
   const { isRedirectable, isSet, keySource, module, place } = connection
+  const { stream = false } = options
+  const named = withModel(options)
   const sender =
     <R extends ModelRequest.ModelRequest, A extends ModelResponse.ResponseTo<R>>(
-      operation: Operation.Operation<R, A> | undefined,
-      kind: string
+      operation: Operation.Operation<R, A> | undefined
     ) =>
     (request: R): Effect.Effect<A, AiError.AiError> =>
-      operation === undefined
-        ? refuse(module, `${name} has no ${kind}: use another provider for them`)
-        : request.model === undefined
-          ? refuse(module, `no model is named: give one to ${module}.layer({ model }), to the step, or to a Router`)
-          : Operation.send(operation, connection, transport, request, {
-              asked: { provider: name, model: request.model, request },
-              stream
-            })
-  const send = ModelClient.handle({
-    Completion: sender(completion, "completions"),
-    Embedding: sender(embedding, "embeddings API")
-  })
+      // What an API does not answer is refused before.
+      Operation.send(operation!, connection, transport, request, {
+        asked: { provider: name, model: request.model!, request },
+        stream
+      })
+  const send = ModelClient.handle({ Completion: sender(completion), Embedding: sender(embedding) })
   const batches =
     batchProvider?.(connection) ?? (batch === undefined ? undefined : BatchApi.make(connection, api, batch(connection)))
   const code = [...(completion?.code ?? []), ...(embedding?.code ?? [])]
@@ -149,13 +175,20 @@ export const make = (
     name,
     isRedirected: isRedirectable,
     resolve: (request, call) => {
-      const named =
-        request.model === undefined && model !== undefined ? ModelRequest.withModel(request, model) : request
-      return api.resolve === undefined ? named : api.resolve(named, call)
+      const own = named(request)
+      return api.resolve === undefined ? own : api.resolve(own, call)
+    },
+    refuse: (request) => {
+      const kind = request._tag === "Embedding" ? "embeddings" : "completions"
+      return (request._tag === "Embedding" ? embedding : completion) === undefined
+        ? `${name} has no ${kind}${kind === "embeddings" ? " API" : ""}: use another provider for them`
+        : request.model === undefined
+          ? `no model is named: give one to ${module}.layer({ ${kind === "embeddings" ? kind : "model"} }), to the step, or to a Router`
+          : undefined
     },
     send,
     ...(code.length === 0 ? undefined : { code }),
-    answers: api.answers ?? model,
+    answers: api.answers ?? options.model,
     endpoint: place,
     ...(embedding?.limits === undefined ? undefined : { embeddings: embedding.limits }),
     ...(batches === undefined ? undefined : { batch: batches }),
@@ -166,6 +199,3 @@ export const make = (
     ...(api.promptCache === undefined ? undefined : { promptCache: api.promptCache })
   })
 }
-
-const refuse = (module: string, description: string): Effect.Effect<never, AiError.AiError> =>
-  Effect.fail(AiError.make({ module, method: "send", reason: new AiError.InvalidRequestError({ description }) }))

@@ -1,0 +1,21 @@
+/**
+ * Vectors of texts, as embedding models make them.
+ *
+ * @internal
+ */
+
+/** Scales a vector to length 1. */
+export const unit = (vector: ArrayLike<number>): Float32Array => {
+  let sum = 0
+  for (let at = 0; at < vector.length; at++) sum += vector[at]! * vector[at]!
+  const length = Math.sqrt(sum)
+  return Float32Array.from(vector, length === 0 ? (x) => x : (x) => x / length)
+}
+
+/** A vector, as an author's node made it. Throws for anything else. */
+export const checked = (value: unknown): ArrayLike<number> => {
+  const isList = Array.isArray(value) || value instanceof Float32Array || value instanceof Float64Array
+  if (!isList || value.length === 0 || !(value as ReadonlyArray<unknown>).every((x) => Number.isFinite(x)))
+    throw new Error("its vector is not a list of numbers")
+  return value as ArrayLike<number>
+}
