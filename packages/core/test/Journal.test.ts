@@ -661,6 +661,35 @@ describe("kept values", () => {
     assert.notStrictEqual(StoredValue.canonical(1n), StoredValue.canonical(1))
   })
 
+  it("are told apart in large parts too, whose content is read once for all rows that share them (B1)", () => {
+    const large = (seed: number, last: unknown) => [...Array.from({ length: 5_000 }, (_, at) => at * seed), last]
+    fc.assert(
+      fc.property(fc.integer(), fc.integer(), fc.dictionary(fc.string(), value), (seed, other, record) => {
+        const [one, same] = [
+          { list: large(seed, record), row: 1 },
+          { row: 1, list: large(seed, { ...record }) }
+        ]
+        assert.strictEqual(StoredValue.content(one), StoredValue.content(same))
+        assert.strictEqual(StoredValue.content(one), StoredValue.content(one))
+        assert.strictEqual(
+          StoredValue.content({ list: large(seed, record), row: 1 })
+            === StoredValue.content({ list: large(other, record), row: 1 }),
+          seed === other
+        )
+        assert.notStrictEqual(StoredValue.content(one), StoredValue.content({ ...one, row: 2 }))
+        assert.strictEqual(StoredValue.content(record), StoredValue.canonical(record))
+      }),
+      { numRuns: 50 }
+    )
+    let reads = 0
+    const shared = Array.from({ length: 5_000 }, (_, at) => at)
+    const counted = {
+      pair: { right: Object.defineProperty([...shared], 17, { enumerable: true, get: () => ++reads && 17 }) }
+    }
+    for (let row = 0; row < 100; row++) StoredValue.content({ row, ...counted })
+    assert.isBelow(reads, 10)
+  })
+
   it("leave out what would come back as something else", () => {
     class Point {
       readonly x = 1

@@ -21,6 +21,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as RequestKey from "../model/RequestKey.ts"
+import * as ContentHash from "./ContentHash.ts"
 
 /** Marks what is not plain JSON: `{"~":["date",…]}`. */
 const MARK = "~"
@@ -33,7 +34,11 @@ const isRecord = (value: object): value is Record<string, unknown> => {
 /** The most levels of lists and records in a value, because traversal recurses. */
 const DEPTH = 1_000
 
+/** The values that `isPlain` has seen since this was set to 0. */
+let seen = 0
+
 const isPlain = (value: unknown, left = DEPTH): boolean => {
+  seen++
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -43,6 +48,10 @@ const isPlain = (value: unknown, left = DEPTH): boolean => {
     case "object": {
       if (value === null) return true
       if (left === 0) return false
+      if (isHashing && hashes.has(value)) {
+        seen += LARGE
+        return true
+      }
       if (Array.isArray(value)) {
         for (let i = 0; i < value.length; i++) if (!isPlain(value[i], left - 1)) return false
         return true
@@ -128,12 +137,57 @@ const isSorted = (value: unknown): boolean => {
   return true
 }
 
+const canonicalText = (value: unknown, plain: boolean): string => {
+  if (!plain) return RequestKey.canonical(toJson(value, true))
+  return isSorted(value) ? JSON.stringify(value) : RequestKey.canonical(value)
+}
+
 /** A text that is equal for equal values, whatever the order of their fields; `undefined` when there is none. */
 export const canonical = (value: unknown): string | undefined =>
+  kept(value, (value) => canonicalText(value, isPlain(value)))
+
+/**
+ * The canonical text, in which a large part is replaced by its hash. That is computed once for an object that many rows
+ * share.
+ */
+export const content = (value: unknown): string | undefined =>
   kept(value, (value) => {
-    if (!isPlain(value)) return RequestKey.canonical(toJson(value, true))
-    return isSorted(value) ? JSON.stringify(value) : RequestKey.canonical(value)
+    seen = 0
+    const plain = isPlain(value)
+    return seen < LARGE ? canonicalText(value, plain) : canonicalText(compacted(value).value, plain)
   })
+
+/** The values in a part that is replaced by its hash. */
+const LARGE = 4_096
+
+/** The hashes of large parts. */
+const hashes = new WeakMap<object, string>()
+
+/** Whether there is any. */
+let isHashing = false
+
+/** A value with its large parts replaced, and how many values it has then. The replaced value is not changed. */
+const compacted = (value: unknown): { readonly value: unknown; readonly size: number } => {
+  if (typeof value !== "object" || value === null || (!Array.isArray(value) && !isRecord(value)))
+    return { value, size: 1 }
+  const known = hashes.get(value)
+  if (known !== undefined) return { value: known, size: 1 }
+  let size = 1
+  const inner = (item: unknown): unknown => {
+    const part = compacted(item)
+    size += part.size
+    return part.value
+  }
+  const copy = Array.isArray(value)
+    ? value.map(inner)
+    : Object.fromEntries(Object.entries(value).map(([key, item]) => [key, inner(item)]))
+  if (size < LARGE) return { value: copy, size }
+  // No text of an author begins like this.
+  const hash = `\u0000large ${ContentHash.make(canonicalText(copy, isPlain(copy)))}`
+  hashes.set(value, hash)
+  isHashing = true
+  return { value: hash, size: 1 }
+}
 
 const revive = (value: unknown): unknown => {
   if (typeof value !== "object" || value === null) return value

@@ -177,7 +177,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
 
   return (input, sample, run, position) => {
-    const text = StoredValue.canonical(input)
+    const text = StoredValue.content(input)
     if (text === undefined) return Effect.succeed(nothing)
     const step = identity.known()
     if (step === undefined) {

@@ -388,7 +388,7 @@ const untilSuspended = (
     )
   })
 
-const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canonical(input) ?? "")
+const contentOf = (input: unknown): string => ContentHash.make(StoredValue.content(input) ?? "")
 
 /** The value of a group, from its state: the first thing computed for its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
