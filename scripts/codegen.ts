@@ -20,6 +20,7 @@ const packages: ReadonlyArray<Package> = [
     name: "core",
     folders: [
       "encoding",
+      "agent",
       "answer",
       "model",
       "client",

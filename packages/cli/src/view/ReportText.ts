@@ -90,9 +90,18 @@ const reused = ({ nodes }: Summary): ReadonlyArray<string> => {
   return some.length === 0 ? [] : [`  reused: ${some.map(reusedOf).join(", ")}`]
 }
 
-/** Groups that lack rows, and rows without a partner. */
+/** Groups that lack rows, rows without a partner, and loops. */
 const gaps = ({ nodes }: Summary): ReadonlyArray<string> =>
-  nodes.flatMap(({ incomplete, name, unmatched }) => [
+  nodes.flatMap(({ incomplete, loops, name, unmatched }) => [
+    ...(loops === undefined
+      ? []
+      : [
+          `  ${name}: ${(loops.calls / loops.rows).toFixed(1)} calls a row${
+            loops.unfinished === 0
+              ? ""
+              : `, and ${Format.of(loops.unfinished, "row")} reached the limit of ${Format.of(loops.most, "call")}`
+          }`
+        ]),
     ...(incomplete === undefined
       ? []
       : [`  ${name}: ${Format.of(incomplete, "group lacks", "groups lack")} rows that failed`]),

@@ -44,7 +44,15 @@ export type CallInterceptor = <R extends ModelRequest>(
   send: Effect.Effect<ResponseTo<R>, AiError.AiError>
 ) => Effect.Effect<ResponseTo<R>, AiError.AiError>
 
+/** The fewest and the most calls of a loop whose number depends on answers. */
+export interface Loop {
+  readonly least: number
+  readonly most: number
+}
+
 export interface CallState {
+  /** The loop that the call is part of. */
+  readonly loop?: Loop | undefined
   /** The step's own check of its answers. */
   readonly check?: AnswerCheck.AnswerCheck | undefined
   /** Set for a result that may be kept. */

@@ -172,6 +172,7 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
     const output = env.expected.of(counts.step, request)
     const varying = fiber.getRef(Varying.Varying)
     const isLoop = request._tag === "Completion" && request.tools.length > 0
+    counts.bounds = CallContext.stateOf(fiber).loop ?? counts.bounds
     if (way.isMost) counts.isMost = true
     if (way.isCascaded) counts.isCascaded = true
     // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there are.

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as CallState from "../client/CallState.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as FileTokens from "../model/FileTokens.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
@@ -38,6 +39,8 @@ export interface PlanCounts {
   isCascaded: boolean
   /** Calls per row of a tool loop, from earlier runs; 0 without any. Absent when the step has no tools. */
   rounds: number | undefined
+  /** The fewest and the most calls of a row, in a bounded loop. */
+  bounds: CallState.Loop | undefined
   /** A kind of file with unknown tokens, which are not counted. */
   unknownFile: string | undefined
   /** The counts of its strong model without the cascade. */
@@ -65,6 +68,7 @@ export const make = (of: Of): PlanCounts => ({
   isMost: false,
   isCascaded: false,
   rounds: undefined,
+  bounds: undefined,
   unknownFile: undefined,
   unrouted: undefined
 })

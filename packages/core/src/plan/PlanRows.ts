@@ -4,6 +4,7 @@
  * @internal
  */
 import * as CallContext from "../client/CallContext.ts"
+import type * as CallState from "../client/CallState.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -24,6 +25,8 @@ export interface Times {
   readonly of: "rows" | "calls"
   /** The share of the planned calls that come whatever the answers are. */
   readonly least: number
+  /** The fewest and the most calls of a row, in a bounded loop. */
+  readonly bounds?: CallState.Loop | undefined
 }
 
 export interface PlanRows {
@@ -80,7 +83,8 @@ export const make = (known: Known): PlanRows => {
         times: (byRows?.times ?? 1) * (byCalls?.times ?? 1),
         by: (["guessed", "expected"] as const).find((one) => by.includes(one)) ?? "learned",
         of: byRows === undefined || (byRows.by !== "guessed" && byCalls?.by === "guessed") ? "calls" : "rows",
-        least: byRows === undefined ? (byCalls?.least ?? 1) : 0
+        least: byRows === undefined ? (byCalls?.least ?? 1) : 0,
+        ...(one.bounds === undefined ? undefined : { bounds: one.bounds })
       }
     },
     unreached: flow.graph.nodes
@@ -219,8 +223,8 @@ const callsOf = (
     return Math.abs(rounds / samples / each - 1) > 0.01
       ? { times: rounds / samples / each, by: "learned", least: Math.min(1, samples / rounds) }
       : undefined
-  return one.rounds !== undefined || each > 1.01 || repeats(node)
-    ? { times: 1, by: "guessed", least: 1 / Math.max(1, each) }
+  return one.bounds !== undefined || one.rounds !== undefined || each > 1.01 || repeats(node)
+    ? { times: 1, by: "guessed", least: Math.min(1, (one.bounds?.least ?? 1) / Math.max(1, each)) }
     : undefined
 }
 
@@ -242,8 +246,19 @@ export const notes = (
       (names) =>
         `how many rows reach ${names} depends on answers, so more or fewer may come: --sample 20 or a run tells it, and so does { expect } on an expansion`
     ],
+    ...steps.flatMap(({ bounds, by, of, step }): ReadonlyArray<readonly [string, (names: string) => string]> =>
+      by === "guessed" && of === "calls" && bounds !== undefined
+        ? [
+            [
+              step,
+              (name) =>
+                `a row of ${name} makes ${bounds.least} to ${bounds.most} calls, which depends on answers: --sample 20 or a run tells it, and so does { expect } on the step`
+            ]
+          ]
+        : []
+    ),
     [
-      named(({ by, of }) => by === "guessed" && of === "calls"),
+      named(({ bounds, by, of }) => by === "guessed" && of === "calls" && bounds === undefined),
       (names) =>
         `how often a row of ${names} calls may depend on answers, so more or fewer may come: --sample 20 or a run tells it, and so does { expect } on the step`
     ],

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as LayerEvent from "../client/LayerEvent.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as RunEvent from "./RunEvent.ts"
@@ -21,6 +22,8 @@ export interface NodeStats {
   incomplete: number
   /** Rows of the first side of a join without a partner, and where the first one is. */
   unmatched: { rows: number; readonly first: string } | undefined
+  /** The loops of its rows. */
+  loops: { rows: number; calls: number; most: number; unfinished: number } | undefined
 }
 
 /** How far a source has been read, in the unit of its size. */
@@ -34,6 +37,8 @@ export interface NodeCounts {
   readonly statsOf: (node: Node.Any) => NodeStats
   /** How far each source has been read. */
   readonly readings: Map<Node.Any, SourceProgress>
+  /** A loop of a row has ended. */
+  readonly countLoop: (loop: LayerEvent.Loop) => void
   /** A row failed in a node. An output has no counts. */
   readonly countDefect: (node: Node.Any) => void
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
@@ -55,8 +60,17 @@ const zero = (): NodeStats => ({
   failed: 0,
   skipped: 0,
   incomplete: 0,
-  unmatched: undefined
+  unmatched: undefined,
+  loops: undefined
 })
+
+const addLoop = (stats: NodeStats, { calls, isFinished, most }: LayerEvent.Loop): void => {
+  stats.loops ??= { rows: 0, calls: 0, most: 0, unfinished: 0 }
+  stats.loops.rows++
+  stats.loops.calls += calls
+  stats.loops.most = Math.max(stats.loops.most, most)
+  if (!isFinished) stats.loops.unfinished++
+}
 
 export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   const { nodes } = flow.graph
@@ -85,7 +99,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   }
 
   const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
-    const { done, failed, incomplete, reused, running, skipped, unmatched } = stats.get(node)!
+    const { done, failed, incomplete, loops, reused, running, skipped, unmatched } = stats.get(node)!
     const lists = above.get(node.name)
     const total = totalOf(node)
     return {
@@ -99,7 +113,8 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       skipped: skipped + (lists?.skipped ?? 0),
       ...(total === undefined ? undefined : { total }),
       ...(incomplete === 0 ? undefined : { incomplete }),
-      ...(unmatched === undefined ? undefined : { unmatched: { ...unmatched } })
+      ...(unmatched === undefined ? undefined : { unmatched: { ...unmatched } }),
+      ...(loops === undefined ? undefined : { loops: { ...loops } })
     }
   }
 
@@ -111,6 +126,10 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       let lists = above.get(node.name)
       if (lists === undefined) above.set(node.name, (lists = zero()))
       return lists
+    },
+    countLoop: (loop) => {
+      const node = nodes.find(({ name }) => name === loop.step)
+      if (node !== undefined) addLoop(stats.get(node)!, loop)
     },
     countDefect: (node) => {
       const own = stats.get(node)

@@ -112,7 +112,11 @@ export const NodeProgress = Schema.Struct({
   /** Groups that lack rows, because those have failed. Absent for none. */
   incomplete: Schema.optionalKey(Schema.Int),
   /** Rows of the first side of a join without a partner, which are dropped, and the position of the first one. Absent for none. */
-  unmatched: Schema.optionalKey(Schema.Struct({ rows: Schema.Int, first: Schema.String }))
+  unmatched: Schema.optionalKey(Schema.Struct({ rows: Schema.Int, first: Schema.String })),
+  /** The loops of `Agent` that its rows ran: their calls, the most that a row may make, and the rows that reached it. */
+  loops: Schema.optionalKey(
+    Schema.Struct({ rows: Schema.Int, calls: Schema.Int, most: Schema.Int, unfinished: Schema.Int })
+  )
 })
 
 export interface NodeProgress extends Schema.Schema.Type<typeof NodeProgress> {}

@@ -169,7 +169,7 @@ export const make = (init: RunStateInit): RunState => {
       if (isKept) kept.set(node.name, (kept.get(node.name) ?? 0) + 1)
       else unkept.add(node.name)
     },
-    onLayerEvent: waits.note,
+    onLayerEvent: (event) => (event._tag === "Loop" ? counts.countLoop(event) : waits.note(event)),
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),
     finished: (end) => RunSummary.finished(summary, end),

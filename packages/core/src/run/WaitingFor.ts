@@ -14,8 +14,8 @@ const MOST_FAILURE = 120
 const MOST_WORDS = 60
 
 /** What most calls wait for, and the last of them. */
-const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
-  const groups = new Map<string, Array<LayerEvent.LayerEvent>>()
+const mostOf = (waits: ReadonlyArray<LayerEvent.Wait>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
+  const groups = new Map<string, Array<LayerEvent.Wait>>()
   for (const wait of waits) {
     const key = JSON.stringify([wait.reason, wait.model, wait.of, wait.failure])
     const group = groups.get(key)
@@ -37,14 +37,14 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.P
 }
 
 export interface WaitingFor {
-  readonly note: (notice: LayerEvent.LayerEvent) => void
+  readonly note: (notice: LayerEvent.Wait) => void
   /** How many calls wait now, how long calls have waited in total (milliseconds), and what most of them wait for. */
   readonly status: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
 export const make = (): WaitingFor => {
   let waited = 0
-  let waits: Array<LayerEvent.LayerEvent> = []
+  let waits: Array<LayerEvent.Wait> = []
   return {
     note: (notice) => {
       waited += notice.milliseconds
