@@ -2,7 +2,7 @@
 import { Money, Report } from "@pipe/core"
 import { Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -157,6 +157,12 @@ describe("the store", { concurrent: false }, () => {
         .reduce((sum, line) => sum + BigInt(Math.round(Number(line.split(",")[column]) * 1e12)), 0n)
       const { summary } = JSON.parse((yield* test.pipe("show", "--json")).stdout)
       assert.strictEqual(Money.toUsd(total), summary.cost)
+      const byRow = lines((yield* test.pipe("report", "--csv", "--rows")).stdout)
+      assert.strictEqual(byRow[0], "run,step,row,calls,failed,milliseconds,input,output,cost_usd,unpriced,estimated")
+      assert.strictEqual(byRow.length, 31)
+      const costs = byRow.slice(1).map((line) => Option.getOrThrow(Money.fromUsd(line.split(",")[8]!)))
+      assert.strictEqual(Money.toUsd(Money.sum(costs)), summary.cost)
+      assert.include((yield* test.pipe("report", "--rows")).stderr, "--rows needs --csv")
       const exported = yield* test.pipe("cache", "export", "answers.jsonl")
       assert.include(exported.stdout, "30 answers are in answers.jsonl")
       const stats = JSON.parse((yield* test.pipe("cache", "stats", "--json")).stdout)

@@ -209,7 +209,13 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
         const ran = yield* test.pipe("run", "flow.ts", "--store", as("runner"))
         assert.strictEqual(ran.code, 0, ran.stderr)
         assert.include(ran.stderr, "reused: answer 2 of 6 rows")
-        for (const command of [["runs"], ["show"], ["report", "--csv"], ["store", "stats"]]) {
+        for (const command of [
+          ["runs"],
+          ["show"],
+          ["report", "--csv"],
+          ["report", "--csv", "--rows"],
+          ["store", "stats"]
+        ]) {
           const read = yield* test.pipe(...command, "--store", as("reader"))
           assert.strictEqual(read.code, 0, read.stderr)
           assert.notInclude(read.stderr, "permission")

@@ -20,6 +20,7 @@
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as ContentHash from "./ContentHash.ts"
 
@@ -216,12 +217,26 @@ const revive = (value: unknown): unknown => {
       return Option.some(revive(content))
     case "none":
       return Option.none()
+    case "with":
+      return revive((content as ReadonlyArray<unknown>)[0])
     case "record":
       return Object.fromEntries((content as ReadonlyArray<[string, unknown]>).map(([key, item]) => [key, revive(item)]))
     default:
       return undefined
   }
 }
+
+/** A text that decodes to the same value, with something beside it. */
+export const withNote = (text: string, note: Schema.Json): string =>
+  `{"${MARK}":["with",[${text},${JSON.stringify(note)}]]}`
+
+const NOTED = `{"${MARK}":["with",`
+
+/** What is beside the value of a text; `undefined` for nothing. */
+export const noteOf = (text: string): unknown =>
+  text.startsWith(NOTED)
+    ? (JSON.parse(text) as { readonly [MARK]: [string, [unknown, unknown]] })[MARK][1][1]
+    : undefined
 
 /** Decodes a text that `encode` made. Any other text gives `None`. */
 export const decode = (text: string): Option.Option<unknown> => {

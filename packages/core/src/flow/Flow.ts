@@ -255,6 +255,7 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
     { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
   )
 
+export { cost, type Cost } from "./FlowCost.ts"
 export { embed, type EmbedOptions } from "./FlowEmbed.ts"
 export { filter, where, type FilterOptions } from "./FlowFilter.ts"
 export { distinct, group, type GroupOptions, reduce } from "./FlowGroup.ts"

@@ -258,6 +258,11 @@ export type Kind =
       readonly policy: NodePolicy
     }
   | {
+      /** What the calls of its inputs cost. */
+      readonly _tag: "Cost"
+      readonly inputs: Inputs
+    }
+  | {
       readonly _tag: "Join"
       readonly inputs: Inputs
       /** The first gives the rows, in its order. The second is looked up, and held in memory. */
@@ -296,7 +301,7 @@ export type OnMissing = "fail" | "skip" | "keep"
 /** `warn` (default): the report counts them, and names the first one. `fail`: they are failed rows. `drop`: nothing. */
 export type OnUnmatched = "warn" | "fail" | "drop"
 
-/** The name of a kind: `Source`, `Step`, `Filter`, `Expand`, `Reduce` or `Join`. */
+/** The name of a kind: `Source`, `Step`, `Filter`, `Expand`, `Reduce`, `Cost` or `Join`. */
 export type Tag = Kind["_tag"]
 
 /**

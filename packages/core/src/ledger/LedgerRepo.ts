@@ -4,8 +4,9 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
@@ -63,6 +64,8 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   >
   /** The attempts of a run, or of all runs, as table rows. */
   readonly attempts: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
+  /** The attempts of a run, or of all runs, added up for each step and row, as table rows. */
+  readonly rows: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
   /** The answer lengths of earlier runs of a flow. */
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
@@ -227,6 +230,36 @@ const attempts =
       )
     )
 
+/** Rows of a page: each page adds up the attempts of the run. */
+const ROWS = 50_000
+
+const SUMS = `count(*) AS calls, count(error) AS failed, sum(milliseconds) AS milliseconds,
+  sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input,
+  sum(coalesce(output, 0) + coalesce(reasoning, 0)) AS output, CAST(sum(cost) AS TEXT) AS cost,
+  sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced, sum(estimated) AS estimated`
+
+const rows =
+  (database: Database.Service): LedgerRepo["rows"] =>
+  (run) =>
+    Stream.paginate([0, "", -1] as ReadonlyArray<unknown>, (after) =>
+      Effect.map(
+        database.query(
+          `SELECT attempts.run AS id, runs.name AS run_name, step, row_index, ${SUMS}
+          FROM attempts JOIN runs ON runs.id = attempts.run
+          WHERE (attempts.run, step, row_index) > (?, ?, ?)${run === undefined ? "" : " AND attempts.run = ?"}
+          GROUP BY attempts.run, runs.name, step, row_index ORDER BY attempts.run, step, row_index LIMIT ${ROWS}`,
+          run === undefined ? after : [...after, run]
+        ),
+        (found) => {
+          const last = found.length === ROWS ? found.at(-1) : undefined
+          return [
+            found,
+            last === undefined ? Option.none() : Option.some([last["id"], last["step"], last["row_index"]])
+          ] as const
+        }
+      )
+    )
+
 const outputs =
   (database: Database.Service): LedgerRepo["outputs"] =>
   (flow) =>
@@ -270,5 +303,6 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   sums: (run) => LedgerSums.ofRun(database, run),
   timeline: timeline(database),
   attempts: attempts(database),
+  rows: rows(database),
   outputs: outputs(database)
 })

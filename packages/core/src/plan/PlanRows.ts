@@ -127,6 +127,7 @@ const openness = ({ counts, flow }: Known): Openness => {
     const inputs = Node.inputsOf(node)
     switch (kind._tag) {
       case "Source":
+      case "Cost":
         return false
       case "Step":
         return kind.when !== undefined && inputs.some(value)

@@ -21,12 +21,15 @@ import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
+import type * as FlowCost from "../flow/FlowCost.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Store from "../store/Store.ts"
 import * as Occurrences from "./Occurrences.ts"
+import type * as RowCosts from "./RowCosts.ts"
 import type * as RowRepo from "./RowRepo.ts"
 import * as StepIdentity from "./StepIdentity.ts"
+import * as StoredCost from "./StoredCost.ts"
 
 /** The journal of one node. */
 export interface NodeJournal {
@@ -53,6 +56,8 @@ export type JournalEntry = Hit | Missing
 export interface Hit {
   readonly _tag: "Hit"
   readonly value: unknown
+  /** What its calls cost, where a node reads it and it was kept. */
+  readonly cost?: FlowCost.Cost
 }
 
 export interface Missing {
@@ -69,6 +74,8 @@ export interface Options extends StepIdentity.Options {
   readonly reuse: boolean
   /** Whether other processes compute rows of this run: a step of which nothing was known may have results by now. */
   readonly workers?: boolean
+  /** What the calls of rows cost, for nodes that read it. */
+  readonly costs?: RowCosts.RowCosts | undefined
   /** A value of a node was kept, or cannot be kept. */
   readonly onKept?: (node: Node.Any, isKept: boolean) => void
 }
@@ -124,6 +131,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 /** Looks up stored values. */
 const finder = ({ identity, node, occurrences, options, results }: Known): NodeJournal["find"] => {
   const { store } = options
+  const isTracked = options.costs?.isTracked(node.name) === true
 
   const isGood = (result: RowRepo.StepResult): boolean =>
     (result.expires_at === null || Number(result.expires_at) > options.at)
@@ -138,7 +146,10 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
 
   const toFound = (key: string, result: RowRepo.StepResult | undefined): JournalEntry => {
     const value = result !== undefined && isGood(result) ? StoredValue.decode(result.value) : Option.none()
-    return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
+    if (Option.isNone(value)) return { _tag: "Missing", key }
+    if (!isTracked) return { _tag: "Hit", value: value.value }
+    const cost = StoredCost.of(result!.value)
+    return { _tag: "Hit", value: value.value, ...(cost === undefined ? undefined : { cost }) }
   }
 
   const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
@@ -214,39 +225,27 @@ const sharing = ({ options, results }: Pick<Known, "options" | "results">) => {
     flights === undefined ? work : flights.once(key, kept(key), work)
 }
 
-/** Computes and keeps values. Equal rows in progress compute one value. */
-const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJournal["keep"] => {
-  const timeToLive = Math.min(
-    ...options.environment.layers.map(
-      (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
-    )
-  )
-  // The row that computes may be interrupted or reach its time limit: another one then computes.
-  const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
-  const shared = sharing({ options, results })
+type Once = (what: string, log: (message: string) => Effect.Effect<void>, message: () => string) => Effect.Effect<void>
+
+/** Logs each kind of message once. */
+const logger = (): Once => {
   const reported = new Set<string>()
-  const once = (what: string, log: (message: string) => Effect.Effect<void>, message: () => string) =>
+  return (what, log, message) =>
     Effect.suspend(() => {
       if (reported.has(what)) return Effect.void
       reported.add(what)
       return log(message())
     })
+}
 
-  const append = (key: string, text: string, now: number): void =>
-    results.append({
-      key,
-      step: identity.known()!.id,
-      run: options.run,
-      expires_at: Number.isFinite(timeToLive) ? now + timeToLive : null,
-      value: text
-    })
-
-  /** Keeps a value, unless one of its calls has failed or it cannot be encoded. Returns a warning, if any. */
-  const keepValue = (
-    key: string,
-    { text }: Computed,
-    fiber: Fiber.Fiber<unknown, unknown>
-  ): Effect.Effect<void> | undefined => {
+/** Keeps a value, unless one of its calls has failed or it cannot be encoded. Returns a warning, if any. */
+const valueKeeper = ({ identity, node, options, results }: Known, once: Once) => {
+  const timeToLive = Math.min(
+    ...options.environment.layers.map(
+      (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
+    )
+  )
+  return (key: string, { text }: Computed, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> | undefined => {
     const outcome = CallContext.stateOf(fiber).outcome
     if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
       return once(
@@ -256,18 +255,44 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
           `step ${node.name} gave a value for ${fiber.getRef(CallContext.CallContext).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
       )
     }
-    if (text !== undefined) {
-      append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-      options.onKept?.(node, true)
-      return undefined
+    options.onKept?.(node, text !== undefined)
+    if (text === undefined) {
+      return once(
+        "unkept",
+        Effect.logWarning,
+        () =>
+          `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, with answers from the cache. Return plain data to keep them`
+      )
     }
-    options.onKept?.(node, false)
-    return once(
-      "unkept",
-      Effect.logWarning,
-      () =>
-        `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, with answers from the cache. Return plain data to keep them`
-    )
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    results.append({
+      key,
+      step: identity.known()!.id,
+      run: options.run,
+      expires_at: Number.isFinite(timeToLive) ? now + timeToLive : null,
+      value: text
+    })
+    return undefined
+  }
+}
+
+/** Computes and keeps values. Equal rows in progress compute one value. */
+const keeper = (known: Known): NodeJournal["keep"] => {
+  const { identity, node, occurrences, options, results } = known
+  // The row that computes may be interrupted or reach its time limit: another one then computes.
+  const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
+  const shared = sharing({ options, results })
+  const once = logger()
+  const keepValue = valueKeeper(known, once)
+  const { costs } = options
+  const isTracked = costs?.isTracked(node.name) === true
+
+  /** The stored form of a value; with what its calls cost, where a node reads it. Samples are not told apart. */
+  const textOf = (value: unknown, row: number): string | undefined => {
+    const text = StoredValue.encode(value)
+    return text === undefined || !isTracked || (node.kind._tag === "Step" && node.kind.samples !== undefined)
+      ? text
+      : StoredCost.add(text, costs.of(node.name, row))
   }
 
   /** Keeps the value of work as soon as it exists: an interruption cannot come between the two. */
@@ -277,23 +302,31 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       return Effect.map(
         Effect.onExitPrimitive(work, (exit) => {
           if (Exit.isFailure(exit)) return undefined
-          computed = { text: StoredValue.encode(exit.value), value: exit.value }
+          computed = { text: textOf(exit.value, fiber.getRef(CallContext.CallContext).row), value: exit.value }
           return keepValue(key, computed, fiber)
         }),
         () => computed!
       )
     })
 
+  /** A value that another row has computed costs what it cost that row. */
+  const noteCost = ({ text }: Computed, fiber: Fiber.Fiber<unknown, unknown>): void => {
+    const cost = text === undefined ? undefined : StoredCost.of(text)
+    if (cost !== undefined) costs!.set(node.name, fiber.getRef(CallContext.CallContext).row, cost)
+  }
+
   return ({ key }, input, run) => {
     const compute = Effect.suspend(() => run(input))
     if (key === undefined || !options.keep) return compute
-    return Effect.suspend(() => {
+    return Effect.withFiber((fiber) => {
       const isShared = flights.has(key)
       const work = shared(key, keeping(key, identity.fingerprinted(input, compute)))
-      const value = Effect.map(flights.run(key, work, true), ({ text, value }) =>
+      const value = Effect.map(flights.run(key, work, true), (computed) => {
+        const { text, value } = computed
+        if (isTracked) noteCost(computed, fiber)
         // Waiting rows receive a copy.
-        isShared && text !== undefined ? Option.getOrUndefined(StoredValue.decode(text)) : value
-      )
+        return isShared && text !== undefined ? Option.getOrUndefined(StoredValue.decode(text)) : value
+      })
       if (occurrences?.hasEqual() !== true) return value
       const message = () =>
         `step ${node.name}: rows with equal inputs get separate answers. Cache.layer(), or a temperature of 0, lets them share one`

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as FlowCost from "../flow/FlowCost.ts"
 import type * as Node from "../flow/Node.ts"
 
 /** Marks a value that a row lacks: filtered, or not there yet. */
@@ -18,6 +19,8 @@ export interface Row {
   readonly parent: Row | undefined
   readonly values: Array<unknown>
   failed: boolean
+  /** What the calls of its nodes cost, by name, where a node reads it. */
+  costs?: Map<string, FlowCost.Cost>
   /** It stands for rows that could not be made: those of a list that has failed, or of a join. */
   readonly isLost?: boolean
   /** The failed rows that its group lacks; `undefined` for none. */
@@ -27,6 +30,21 @@ export interface Row {
 /** The failed rows that the group of a row lacks, or the group that it comes from; `undefined` for none. */
 export const missingOf = (row: Row): number | undefined => {
   for (let at: Row | undefined = row; at !== undefined; at = at.parent) if (at.missing !== undefined) return at.missing
+  return undefined
+}
+
+/** Sets what the calls of a node cost for a row. */
+export const setCost = (row: Row, node: string, cost: FlowCost.Cost): void => {
+  row.costs ??= new Map()
+  row.costs.set(node, cost)
+}
+
+/** What the calls of a node cost for a row, or for the row that it comes from. */
+export const costOf = (row: Row, node: string): FlowCost.Cost | undefined => {
+  for (let at: Row | undefined = row; at !== undefined; at = at.parent) {
+    const cost = at.costs?.get(node)
+    if (cost !== undefined) return cost
+  }
   return undefined
 }
 

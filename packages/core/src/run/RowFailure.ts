@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
+import type * as FlowCost from "../flow/FlowCost.ts"
 import type * as Node from "../flow/Node.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -31,6 +32,7 @@ export const failed = (
   row: Row,
   input: unknown,
   cause: Cause.Cause<unknown>,
+  cost: FlowCost.Cost | undefined,
   run: RowHooks,
   stats: NodeCounts.NodeStats,
   streak: FailureStreak.FailureStreak
@@ -55,6 +57,7 @@ export const failed = (
     position: row.position,
     node: node.name,
     ...described,
+    ...(cost === undefined ? undefined : { details: { ...described.details, $cost: cost } }),
     input
   }
   if (onError === "skip" && stop === undefined) {

@@ -9,6 +9,7 @@ import type * as Node from "../flow/Node.ts"
 import type * as FailedRow from "./FailedRow.ts"
 import type * as Journal from "./Journal.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
+import type * as RowCosts from "./RowCosts.ts"
 import type { Row } from "./Row.ts"
 
 export interface RowHooks {
@@ -28,6 +29,8 @@ export interface RowHooks {
   readonly suspended: Suspended | undefined
   /** How rows failed in a worker, by node, row and position: they are not run again here. */
   readonly elsewhere: Map<string, FailedRow.Described>
+  /** What the calls of rows cost; `undefined` when no node reads it. */
+  readonly costs: RowCosts.RowCosts | undefined
   /** The journal of a node; `undefined` when its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }

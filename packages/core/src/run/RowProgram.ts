@@ -3,27 +3,19 @@
  *
  * @internal
  */
-import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as RowValues from "../client/RowValues.ts"
-import * as Suspension from "../client/Suspension.ts"
-import * as ContentHash from "../encoding/ContentHash.ts"
-import * as StoredValue from "../encoding/StoredValue.ts"
 import * as AuthorValue from "../flow/AuthorValue.ts"
 import * as Node from "../flow/Node.ts"
-import * as FailedRow from "./FailedRow.ts"
-import * as FailureStreak from "./FailureStreak.ts"
 import * as IncompleteGroup from "./IncompleteGroup.ts"
 import type * as Journal from "./Journal.ts"
-import { absent, lost, reader, type Row, type Slots } from "./Row.ts"
-import * as RowFailure from "./RowFailure.ts"
-import type { Suspended, RowHooks } from "./RowHooks.ts"
+import * as RowAttempt from "./RowAttempt.ts"
+import { absent, costOf, lost, reader, type Row, setCost, type Slots } from "./Row.ts"
+import * as RowCosts from "./RowCosts.ts"
+import type { RowHooks } from "./RowHooks.ts"
 import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
 
@@ -83,11 +75,17 @@ const makeNode = (
   concurrency: number | undefined
 ): Program => {
   const kind = node.kind
+  if (kind._tag === "Cost") return makeCost(node, kind, root, slot, slots, run)
   if (kind._tag !== "Step" && kind._tag !== "Filter" && kind._tag !== "Expand") {
     throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
   }
   const { isLost, read } = reader(kind.inputs, root.domain, slots)
-  const attempt = attempter(node, root, concurrency === undefined ? kind.policy : { concurrency, ...kind.policy }, run)
+  const attempt = RowAttempt.make(
+    node,
+    root,
+    concurrency === undefined ? kind.policy : { concurrency, ...kind.policy },
+    run
+  )
   const stats = run.statsOf(node)
   const journal = run.journalOf(node)
   const evaluate = selecting(kind, evaluatorOf(node, kind, journal, run))
@@ -102,13 +100,37 @@ const makeNode = (
   }
 }
 
+/** What the calls of other nodes cost for a row. */
+const makeCost = (
+  node: Node.Any,
+  { inputs }: Extract<Node.Kind, { readonly _tag: "Cost" }>,
+  root: Node.Any,
+  slot: number,
+  slots: ReadonlyMap<Node.Domain, Slots>,
+  run: RowHooks
+): Program => {
+  const { isLost, read } = reader(inputs, root.domain, slots)
+  const stats = run.statsOf(node)
+  const names = Object.keys(inputs)
+  return (row) => {
+    if (read(row) === undefined) {
+      row.values[slot] = isLost(row) ? lost : absent
+      stats.skipped++
+      return Effect.void
+    }
+    row.values[slot] = RowCosts.sum(names.map((name) => costOf(row, name) ?? RowCosts.unknown))
+    stats.done++
+    return Effect.void
+  }
+}
+
 type Values = Record<string, unknown>
 
 /** Sets the value of a node for a row. `input` is what its functions receive: the values, or what it selects of them. */
 type Evaluate = (
   row: Row,
   values: Values,
-  attempt: Attempt,
+  attempt: RowAttempt.Attempt,
   slot: number,
   input: RowValues.Erased
 ) => Effect.Effect<void, never, unknown>
@@ -222,9 +244,11 @@ const journaled = (
       attempt(row, slot, values, () => Effect.map(compute(input), (result) => toValue(result, input)))
   }
   const stats = run.statsOf(node)
+  const isTracked = run.costs?.isTracked(node.name) === true
   const takeOver = (row: Row, input: RowValues.Erased, slot: number, hit: Journal.Hit): Effect.Effect<void> => {
     const value = toValue(hit.value, input)
     row.values[slot] = value
+    if (isTracked) setCost(row, node.name, hit.cost ?? RowCosts.unknown)
     if (value === absent) stats.skipped++
     else stats.done++
     stats.reused++
@@ -264,6 +288,8 @@ const sampled = (
     const known = journal.find(values, sample, compute, row.position)
     return Effect.flatMap(Effect.isEffect(known) ? known : Effect.succeed(known), (found) => {
       if (found._tag === "Hit") {
+        // What one of several samples cost is not kept.
+        if (run.costs?.isTracked(node.name) === true) setCost(row, node.name, RowCosts.unknown)
         if (++hits === samples) run.statsOf(node).reused++
         return Effect.succeed(found.value)
       }
@@ -283,116 +309,9 @@ const sampled = (
   )
 }
 
-type Attempt = (
-  row: Row,
-  slot: number,
-  input: unknown,
-  effect: () => Effect.Effect<unknown, unknown, unknown>
-) => Effect.Effect<void, never, unknown>
-
-/** Runs a node for a row under its policy: sets the value, or handles the failure. */
-const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
-  const { suspended: suspension } = run
-  const stats = run.statsOf(node)
-  const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
-  const settings = Node.settingsOf(policy)
-  const streak = FailureStreak.make(suspension !== undefined)
-  return (row, slot, input, effect) => {
-    stats.running++
-    const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
-      const call = Context.get(context, CallContext.CallContext)
-      const mine = context.pipe(
-        Context.add(CallContext.CallContext, {
-          ...call,
-          run: run.id,
-          step: node.name,
-          row: row.index,
-          position: row.position,
-          values: input as RowValues.Values,
-          state: { ...call.state, outcome: CallOutcome.make() }
-        })
-      )
-      return settings === undefined
-        ? mine
-        : Context.add(
-            mine,
-            ModelSettings.ModelSettings,
-            ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings)
-          )
-    })
-    const here = limit === undefined ? called : limit.withPermit(called)
-    const known = RowFailure.elsewhere(run, node, row)
-    const once = known === undefined ? here : Effect.fail(new FailedRow.FailedElsewhere(known))
-    return Effect.onExitPrimitive(
-      Effect.matchCauseEffect(suspension === undefined ? once : untilSuspended(once, suspension, node, row, input), {
-        onSuccess: (value) => {
-          if (value === suspended) {
-            row.values[slot] = absent
-            suspension!.onSuspended()
-            return Effect.void
-          }
-          row.values[slot] = value
-          stats.made++
-          if (value === absent) stats.skipped++
-          else stats.done++
-          return Effect.void
-        },
-        onFailure: (cause): Effect.Effect<void> => {
-          // Interrupting the run skips this handler: here the row has interrupted itself, which is its own failure.
-          const onError = policy.onError ?? "keep"
-          row.values[slot] = onError === "skip" ? absent : lost
-          return RowFailure.failed(node, root, onError, row, input, cause, run, stats, streak)
-        }
-      }),
-      () => {
-        stats.running--
-        return undefined
-      }
-    )
-  }
-}
-
-/** Replaces the value of a suspended row. */
-const suspended: unique symbol = Symbol("suspended")
-
-/** Runs a step until it ends, or until none of its calls can make progress. */
-const untilSuspended = (
-  step: Effect.Effect<unknown, unknown, unknown>,
-  suspension: Suspended,
-  node: Node.Any,
-  row: Row,
-  input: unknown
-): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.suspend(() => {
-    const place = `${node.name}\n${row.position}`
-    const known = suspension.failures.size === 0 ? undefined : suspension.failures.get(`${place}\n${contentOf(input)}`)
-    if (known !== undefined) return Effect.failCause(known)
-    const calls = Suspension.makeRow(suspension.recorded.get(place))
-    const started = Effect.raceFirst(
-      CallContext.provideState({ row: calls })(step),
-      Effect.as(Deferred.await(calls.left), suspended)
-    )
-    return Effect.onExitPrimitive(
-      Effect.catchCause(started, (cause) =>
-        Suspension.isSuspended(cause) ? Effect.succeed(suspended) : Effect.failCause(cause)
-      ),
-      (exit) => {
-        if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
-          suspension.recorded.set(place, calls.recorded)
-        else suspension.recorded.delete(place)
-        if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !RowFailure.isBudget(exit.cause)) {
-          suspension.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
-        }
-        return undefined
-      }
-    )
-  })
-
-const contentOf = (input: unknown): string => ContentHash.make(StoredValue.content(input) ?? "")
-
 /** The value of a group, from its state: the first thing computed for its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
-  const attempt = attempter(node, node, kind.policy, run)
+  const attempt = RowAttempt.make(node, node, kind.policy, run)
   const evaluate = journaled(
     node,
     run.journalOf(node),

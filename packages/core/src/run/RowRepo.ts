@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import type * as FlowCost from "../flow/FlowCost.ts"
 import * as Database from "../store/Database.ts"
 import * as KeyedLog from "../store/KeyedLog.ts"
 import type * as Writer from "../store/Writer.ts"
@@ -59,6 +60,8 @@ export interface Details {
   readonly fields?: Schema.Json
   /** The unusable answer of the model. */
   readonly answer?: string
+  /** What the calls of the node cost, where the flow reads it. */
+  readonly $cost?: FlowCost.Cost
 }
 
 export interface RowRepo {

@@ -58,10 +58,12 @@ export const open = Effect.fnUntraced(function* (
   return {
     record: (entry: LedgerEntry.LedgerEntry): void => {
       state.totals.record(entry)
+      state.costs?.add(entry)
       ledger.append(run.id, entry)
     },
     count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean): void => {
       state.totals.record(entry)
+      state.costs?.add(entry)
       if (isCharged || entry._tag !== "Attempt") return
       const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
       budget?.spend(entry.caller.step, entry.requested ?? entry.model, entry.cost ?? Money.zero, tokens)

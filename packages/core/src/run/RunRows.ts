@@ -155,6 +155,7 @@ const steps = Effect.fnUntraced(function* (
     reuse: options.cache !== false,
     keep: true,
     workers: options.workers === true,
+    costs: state.costs,
     ...(options.workers === true ? { onKept: state.onKept } : undefined),
     retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
   }

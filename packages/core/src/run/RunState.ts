@@ -19,6 +19,7 @@ import type * as RowHooks from "./RowHooks.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunRepo from "./RunRepo.ts"
+import * as RowCosts from "./RowCosts.ts"
 import * as RunSummary from "./RunSummary.ts"
 import * as WaitingFor from "./WaitingFor.ts"
 
@@ -133,6 +134,7 @@ export const make = (init: RunStateInit): RunState => {
     batches: () => replays.statuses?.(),
     team: () => state.team
   }
+  const costs = RowCosts.make(flow)
   const kept = new Map<string, number>()
   const unkept = new Set<string>()
   const elsewhere = new Map<string, FailedRow.Described>()
@@ -142,6 +144,7 @@ export const make = (init: RunStateInit): RunState => {
     team: undefined,
     statsOf: counts.statsOf,
     totals,
+    costs,
     readings: counts.readings,
     emit,
     ...shared.stopping,

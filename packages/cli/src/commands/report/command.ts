@@ -12,6 +12,7 @@ export const command = Command.make("report", flags, (input) =>
   Command.withDescription("Write a run's report or ledger: a page for the browser, JSON, or CSV"),
   Command.withExamples([
     { command: "pipe report", description: "The last run as a page" },
+    { command: "pipe report --csv --rows", description: "What each row of the last run cost" },
     { command: "pipe report --csv --all --out ledger.csv", description: "Every attempt of every run" }
   ])
 )

@@ -10,6 +10,7 @@ export const flags = {
   html: Switch.make("html", "one self-contained page, written to a file (default)"),
   json: Switch.make("json", "everything known about the run, as JSON on standard output"),
   csv: Switch.make("csv", "the ledger on standard output: one line per attempt at a provider"),
+  rows: Switch.make("rows", "with --csv, one line per step and row: its calls, their time, their cost"),
   all: Switch.make("all", "with --csv, the ledger of all runs"),
   out: Flag.String("out").pipe(
     Flag.withMetavar("FILE"),

@@ -23,6 +23,8 @@ export const writeReport = Effect.fnUntraced(function* (input: Input) {
   if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
     return yield* ExitCode.refuse("use one of --html, --json and --csv")
   }
+  const alone = (["rows", "all"] as const).find((name) => input[name] && !input.csv)
+  if (alone !== undefined) return yield* ExitCode.refuse(`--${alone} needs --csv`)
   if (input.csv && input.all) return yield* write(input, StoreFlag.resolve(input), undefined)
   const { location, run } = yield* FindRun.find(input)
   yield* write(input, location, run)
@@ -37,7 +39,7 @@ const write = (input: Input, location: string, run: RunRepo.StoredRun | undefine
           ...OutputFile.storeAt(location),
           ...(yield* OutputFile.resultAt(store, out))
         }
-        if (input.csv || run === undefined) return yield* writeLedger(store, run, out, kept)
+        if (input.csv || run === undefined) return yield* writeLedger(store, run, input.rows, out, kept)
         const report = yield* Report.make(store, run)
         const all = { ...kept, "the flow file": run.options.file }
         if (input.json) {
@@ -104,14 +106,42 @@ const toRecord = (row: Database.DatabaseRow): Record<string, string> => {
   }
 }
 
+const rowColumns = [
+  "run",
+  "step",
+  "row",
+  "calls",
+  "failed",
+  "milliseconds",
+  "input",
+  "output",
+  "cost_usd",
+  "unpriced",
+  "estimated"
+]
+
+/** A step and row. Its cost is empty when none of its calls has a known price. */
+const toRowRecord = (row: Database.DatabaseRow): Record<string, string> => {
+  const cost = Database.toBigInt(row["cost"])
+  return {
+    ...Object.fromEntries(rowColumns.map((column) => [column, String(row[column] ?? "")])),
+    run: String(row["run_name"]),
+    row: String(row["row_index"]),
+    cost_usd: cost === undefined ? "" : Money.toUsd(cost)
+  }
+}
+
 const writeLedger = Effect.fnUntraced(function* (
   store: Store.Service,
   run: RunRepo.StoredRun | undefined,
+  byRow: boolean,
   out: string | undefined,
   kept: OutputFile.KeptOutput
 ) {
-  const text = store.ledger
-    .attempts(run?.id)
-    .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))
-  yield* OutputFile.writeOrPrint(out, { what: "a ledger", text, starts: START }, kept)
+  const records = byRow
+    ? Stream.map(store.ledger.rows(run?.id), toRowRecord)
+    : Stream.map(store.ledger.attempts(run?.id), toRecord)
+  const written = byRow ? rowColumns : columns
+  const text = Stream.pipeThroughChannel(records, Csv.encodeString({ columns: written, headers: true, newline: "\n" }))
+  yield* OutputFile.writeOrPrint(out, { what: "a ledger", text, starts: byRow ? rowColumns.join(",") : START }, kept)
 })
