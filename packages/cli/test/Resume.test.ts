@@ -139,6 +139,8 @@ describe("a plan", { concurrent: false }, () => {
           report.summary!.cost >= (low * 9n) / 10n && report.summary!.cost <= (high * 11n) / 10n,
           `${report.summary!.cost} in ${low} to ${high}`
         )
+        // The plan was of that run (B9).
+        assert.notInclude((yield* test.pipe("run", "flow.ts")).stderr, "planned:")
         assert.deepInclude(JSON.parse((yield* plan()).stdout).lines[0], { calls: 0, reused: 100 })
       })
   )

@@ -341,6 +341,10 @@ describe("a run that is done again", () => {
       assert.deepStrictEqual(yield* why(chain(undefined, ["x"], ["a"])), ["a rows[0]: step a has not run before"])
       assert.include((yield* why(chain(undefined, ["x", "z"], ["a"])))[0], "a rows[1]: no earlier run had these inputs")
       assert.deepStrictEqual(yield* why(chain("a", ["x"], ["a"])), ["a rows[0]: step a has other code"])
+      // The last run has the same code: only what differs from it counts (B16).
+      assert.deepStrictEqual(yield* why(chain("a", ["y"], ["a"])), [
+        "a rows[0]: no earlier run had these inputs: the row is new, it or its inputs have changed, or it failed"
+      ])
     })
   )
 })

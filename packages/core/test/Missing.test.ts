@@ -1,6 +1,6 @@
 /** Groups that lack failed rows, joins that drop rows, and functions that return promises: nothing is left out in silence. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Ledger, type Node, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Ledger, type Node, Parameter, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
 import { TestModel } from "@pipe/core/testing"
 import { Effect, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -475,6 +475,18 @@ describe("a function that returns a promise", () => {
         { it: 2 },
         { it: 4 }
       ])
+    })
+  )
+})
+
+describe("a parameter that the flow does not list", () => {
+  it.live("has its default, and a warning says how to list it (B17)", () =>
+    Effect.gen(function* () {
+      const language = Parameter.make("language", Schema.String, { default: "German" })
+      const step = Flow.step("it", { n: numbers(1, 2) }, () => language)
+      const { logged, values } = yield* outcomeOf(step)
+      assert.deepStrictEqual(values, [{ it: "German" }, { it: "German" }])
+      assert.lengthOf(logged.split("parameter language has its default, because the flow does not list it"), 2)
     })
   )
 })

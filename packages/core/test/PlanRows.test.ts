@@ -1,9 +1,9 @@
 /** Plans and what came: a plan is right, or says that it cannot know and what would tell it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Ledger, type Node, Plan, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Agent, Flow, Ledger, type Node, Plan, Runner, Sink, Source, Stack, Store } from "@pipe/core"
 import { TestModel } from "@pipe/core/testing"
-import { Effect } from "effect"
-import { type AiError, LanguageModel } from "effect/ai"
+import { Effect, Schema } from "effect"
+import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 import * as Host from "./Host.ts"
@@ -14,9 +14,16 @@ const ask = (prompt: string) => Effect.map(LanguageModel.generateText({ prompt }
 const digit = (text: string): number => Number(/\d$/.exec(text)?.[0] ?? 0)
 
 const model = () =>
-  TestModel.make(({ prompt }) => `answer ${Array.from(prompt).reduce((sum, char) => sum + char.charCodeAt(0), 0) % 10}`)
+  TestModel.make(({ prompt, request }) => {
+    const number = Array.from(prompt).reduce((sum, char) => sum + char.charCodeAt(0), 0) % 10
+    if (request._tag === "Completion" && request.responseFormat.type === "json")
+      return prompt.trimEnd().endsWith("missing or wrong.")
+        ? { complete: number > 4, missing: `part ${number}` }
+        : { text: `answer ${number}` }
+    return request._tag === "Embedding" ? request.inputs.map((text) => [1, digit(text)]) : `answer ${number}`
+  })
 
-type Text = Node.Node<string, AiError.AiError, LanguageModel.LanguageModel>
+type Text = Node.Node<string, AiError.AiError, LanguageModel.LanguageModel | EmbeddingModel.EmbeddingModel>
 
 const listOfInput = (name: string, text: Text) => Flow.expand(name, { text }, ({ text }) => [`${text}x`, `${text}y`])
 
@@ -58,6 +65,23 @@ const operations = {
       ({ kept }) => kept.text
     ),
   filterByText,
+  refined: (name: string, text: Text) =>
+    Flow.step(name, { text }, ({ text }) =>
+      Effect.map(
+        Agent.refine({
+          schema: Schema.Struct({ text: Schema.String }),
+          prompt: `${name} ${text}`,
+          review: "All?",
+          rounds: 2
+        }),
+        ({ value }) => value.text
+      )
+    ),
+  nearest: (name: string, text: Text) => {
+    const vector = Flow.embed(`${name}-vector`, { text }, ({ text }) => text)
+    const near = Flow.nearest(`${name}-near`, { text }, { others: text }, { by: [vector, vector], count: 2 })
+    return Flow.map(name, { near }, ({ near }) => near.others.map(({ value }) => value).join(" "))
+  },
   group: (name: string, text: Text) =>
     Flow.group(name, { text }, { by: ({ text }) => digit(text) }, ({ count, key }) => ask(`${name} ${key} ${count}`)),
   whole: (name: string, text: Text) =>
@@ -142,6 +166,37 @@ describe("a plan", () => {
         { numRuns: Soak.times(25, 200) }
       )
     )
+  )
+
+  it.live("is that of one run, of the same version of the flow (B9)", () =>
+    Effect.gen(function* () {
+      const store = yield* Store.Store
+      const flow = (what: string) => {
+        const text = Source.fromIterable("text", ["a", "b"])
+        return Flow.make("planned", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step("poem", { text }, ({ text }) => ask(`${what} ${text}`)),
+              () => Effect.void
+            )
+          ],
+          stack: Stack.make(Ledger.layer, model().layer)
+        })
+      }
+      const planOf = (of: ReturnType<typeof flow>, run: ReturnType<typeof flow>) =>
+        Effect.gen(function* () {
+          yield* store.runs.savePlan("id", Plan.toJson(yield* Plan.make(of)))
+          yield* Runner.run(run, { identity: "id", errorsFile: false })
+          return (yield* store.runs.latest("id"))?.plan
+        })
+      const [poem, song] = [flow("poem"), flow("song")]
+      assert.isDefined(yield* planOf(poem, poem))
+      yield* Runner.run(poem, { identity: "id", errorsFile: false })
+      assert.isUndefined((yield* store.runs.latest("id"))?.plan)
+      assert.isUndefined(yield* planOf(poem, song))
+      assert.isDefined(yield* planOf(song, song))
+    }).pipe(Effect.provide(Host.layerMemory))
   )
 
   it.live("counts the rows of an expansion by `expect`, and the calls of a step", () =>

@@ -92,6 +92,22 @@ describe("Agent.run", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("sends nothing where nothing handles the tools, and says what to provide (B13)", () =>
+    Effect.gen(function* () {
+      const answers = model(() => 1)
+      const bare = Agent.run({ prompt: "x", toolkit, steps: 2 }) as Effect.Effect<
+        unknown,
+        never,
+        LanguageModel.LanguageModel
+      >
+      const run = yield* TestFlow.run(flowOf(Flow.step("answer", { question: questions }, () => bare)), {
+        model: answers
+      })
+      assert.lengthOf(answers.calls(), 0)
+      assert.include(run.failed[0]!.message, "nothing handles the tool weather, so nothing was sent")
+    })
+  )
+
   it("refuses a number of steps that leaves no room for a tool", () => {
     for (const steps of [0, 1, 1.5, Number.NaN])
       assert.throws(() => Agent.run({ prompt: "", toolkit, steps }), "Agent.run")

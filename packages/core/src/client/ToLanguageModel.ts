@@ -79,11 +79,11 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
                 send(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
                 (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
               )
-            : whole.generateText(options as never)
+            : (withoutHandlers(fiber, options) ?? whole.generateText(options as never))
         )) as unknown as LanguageModel.LanguageModel["generateText"],
       generateObject: ((options: LanguageModel.GenerateObjectOptions<{}, Schema.Top>) =>
         Effect.withFiber((fiber) => {
-          if (!isPlain(fiber, options)) return whole.generateObject(options as never)
+          if (!isPlain(fiber, options)) return withoutHandlers(fiber, options) ?? whole.generateObject(options as never)
           const { schema } = options
           return Effect.flatMap(
             send(client, {
@@ -111,6 +111,26 @@ const isPlain = (
   options.toolkit === undefined
   && !fiber.context.mapUnsafe.has(Tracer.Tracer.key)
   && !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
+
+/** Refuses a call whose tools could not run: its answer would be paid for in vain. The types reject it, but a flow may not have been checked. */
+const withoutHandlers = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: LanguageModel.GenerateTextOptions<{}>
+): Effect.Effect<never, AiError.AiError> | undefined => {
+  const names = options.disableToolCallResolution === true ? [] : ToolCalls.unhandled(options.toolkit, fiber.context)
+  return names.length === 0
+    ? undefined
+    : Effect.fail(
+        AiError.make({
+          module: "LanguageModel",
+          method: "generateText",
+          reason: new AiError.InvalidRequestError({
+            description: `nothing handles the tool ${names.join(", ")}, so nothing was sent: provide the toolkit's layer to the step, Effect.provide(toolkit.toLayer({ ${names[0]}: … }))`,
+            constraint: ModelFailure.setUp
+          })
+        })
+      )
+}
 
 /** The name of an object, as `effect/ai` derives it. It is part of the cache key. */
 const objectName = ({ objectName, schema }: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>

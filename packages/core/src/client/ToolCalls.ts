@@ -6,8 +6,11 @@
  */
 import * as Tool from "effect/ai/Tool"
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as JsonSchema from "effect/JsonSchema"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AnswerSchema from "../answer/AnswerSchema.ts"
 import * as AnswerValue from "../answer/AnswerValue.ts"
@@ -86,6 +89,14 @@ const makeParameters = (tool: Tool.Any): Parameters => {
   const isSame = codec.ast === parametersSchema.ast && AnswerValue.isPlain(jsonSchema)
   return { jsonSchema, decode, toEncoded: isSame ? undefined : toEncoded }
 }
+
+/** The tools of a toolkit that nothing in the context handles. A toolkit with its handlers needs none. */
+export const unhandled = (toolkit: unknown, context: Context.Context<never>): ReadonlyArray<string> =>
+  Effect.isEffect(toolkit) && Predicate.hasProperty(toolkit, "tools")
+    ? Object.values(toolkit.tools as Record<string, Tool.Any>).flatMap((tool) =>
+        (Tool.isProviderDefined(tool) && !tool.requiresHandler) || context.mapUnsafe.has(tool.id) ? [] : [tool.name]
+      )
+    : []
 
 /** The JSON Schema of a tool's arguments. */
 export const parametersOf = (tool: Tool.Any): JsonSchema.JsonSchema => parametersFor(tool).jsonSchema

@@ -42,6 +42,26 @@ export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/cor
   defaultValue: () => new Map()
 })
 
+/**
+ * The parameters that the flow lists, and those of which a warning has said that it does not.
+ *
+ * @internal
+ */
+export const Listed = Context.Reference<
+  { readonly names: ReadonlySet<string>; readonly warned: Set<string> } | undefined
+>("@pipe/core/Parameter/Listed", { defaultValue: () => undefined })
+
+/** A value that nothing can change: the command has no flag for a parameter that the flow does not list. */
+const unlisted = (name: string): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const listed = fiber.getRef(Listed)
+    if (listed === undefined || listed.names.has(name) || listed.warned.has(name)) return Effect.void
+    listed.warned.add(name)
+    return Effect.logWarning(
+      `parameter ${name} has its default, because the flow does not list it: parameters: [${name}] makes it --${name}`
+    )
+  })
+
 /** Makes a parameter. Without a default it is required. List it in `Flow.make({ parameters: [...] })`. */
 export const make = <A>(
   name: string,
@@ -58,7 +78,7 @@ export const make = <A>(
     const values = fiber.getRef(Values)
     if (values.has(name)) return Effect.succeed(values.get(name) as A)
     return Option.match(parameter.default, {
-      onSome: (value) => Effect.succeed(value),
+      onSome: (value) => Effect.as(unlisted(name), value),
       onNone: () =>
         Effect.die(
           new FlowError({

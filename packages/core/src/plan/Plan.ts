@@ -140,6 +140,7 @@ export const make = <E>(
       const before = yield* Effect.orElseSucceed(lastOf(store, flow.name), () => undefined)
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
+        const version = FlowContext.versionOf(flow, { settings, parameters, closures })
         const counting = PlanClient.make({ store, expected, at, counts, useCache, closures, keyed })
         const { client, context, layers } = yield* FlowContext.services(flow, {
           batch: options.batch === false ? "off" : undefined,
@@ -165,24 +166,21 @@ export const make = <E>(
           DomainStreams.run(flow, state, { ...options, outputs: false }),
           context as Context.Context<unknown>
         )
-        return layers
+        return { layers, version }
       })
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
         Context.add(Parameter.Values, parameters),
         Context.add(ModelSettings.ModelSettings, settings)
       )
-      const layers = yield* Effect.mapError(
-        Effect.provideContext(main, context) as Effect.Effect<
-          ReadonlyArray<ModelClient.LayerInfo>,
-          unknown,
-          Scope.Scope
-        >,
+      const { layers, version } = yield* Effect.mapError(
+        Effect.provideContext(main, context) as Effect.Effect<PlannedFlow, unknown, Scope.Scope>,
         (error) => error as Node.FlowError
       )
       return summarise({
         flow,
         at,
+        version,
         counts: FlowGraph.inOrder(flow.graph, [...counts.values()]),
         nodes: state.progress(at).nodes,
         expected,
@@ -209,8 +207,14 @@ const lastOf = (store: Store.Service, flow: string) =>
     return undefined
   })
 
+/** What is known of a flow when its rows have been planned. */
+interface PlannedFlow {
+  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  readonly version: string
+}
+
 /** What a plan has gathered while it ran the rows. */
-interface Gathered extends Omit<PlanSteps.CountedPlan, "rowsOf">, PlanRows.Known {
+interface Gathered extends Omit<PlanSteps.CountedPlan, "rowsOf">, PlanRows.Known, PlannedFlow {
   readonly keyed: PlanLimits.Keyed
   readonly unplanned: Unplanned
 }
@@ -250,6 +254,7 @@ const summarise = (gathered: Gathered): Plan => {
   return {
     flow: flow.name,
     at,
+    version: gathered.version,
     rows,
     lines,
     cost,

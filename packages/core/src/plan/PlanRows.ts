@@ -211,8 +211,8 @@ const callsOf = (
   one: PlanCount.PlanCounts,
   rows: Rows
 ): Omit<Times, "of"> | undefined => {
-  // A tool loop is counted with its rounds.
-  if (one.calls === 0 || one.isCascaded || (one.rounds ?? 0) > 0) return undefined
+  // A tool loop is counted with its rounds, and one request for vectors has the texts of many rows.
+  if (one.calls === 0 || one.isCascaded || one.isEmbedding || (one.rounds ?? 0) > 0) return undefined
   const progress = rows.get(node.name)
   const fresh = progress === undefined ? 0 : arrived(rows, node) - progress.reused
   const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1

@@ -58,6 +58,8 @@ export const Plan = Schema.Struct({
   flow: Schema.String,
   /** Milliseconds since 1970. */
   at: Schema.Finite,
+  /** Identifies the version of the flow. */
+  version: Schema.optionalKey(Schema.String),
   rows: Schema.Int,
   lines: Schema.Array(PlanLine),
   cost: Range,

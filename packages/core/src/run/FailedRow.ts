@@ -65,7 +65,7 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
       : { details: { ...(at === undefined ? undefined : { at }), ...(fields === undefined ? undefined : { fields }) } }
   if (error instanceof Error) {
     const tag = "_tag" in error ? String(error._tag) : error.name
-    const said = error.message === "" ? tag : error.message
+    const said = error.message === "" ? tag : withAdvice(error.message)
     return { error: tag, message: SafeText.line(at === undefined ? said : `${said} (${at})`, MOST_MESSAGE), ...details }
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "Error"
@@ -75,6 +75,12 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
     ...details
   }
 }
+
+/** What to do about a service that is missing. The types reject it, but a flow may not have been checked. */
+const withAdvice = (message: string): string =>
+  message.startsWith("Service not found: ")
+    ? `${message.split("\n")[0]}. Provide it to the step (Effect.provide), or to the flow (services)`
+    : message
 
 /** Fields that every error has, or that are shown elsewhere. */
 const COMMON = new Set(["_tag", "message", "name", "stack", "cause"])

@@ -28,6 +28,7 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
@@ -222,6 +223,14 @@ export const stepKeys = (
   const own = environment(flow, { ...options, layers: [] })
   const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.withoutLayers(node, own)]))
   return (step) => keys.get(step)
+}
+
+/** Identifies what a flow computes: a plan of it is that of no other version. */
+export const versionOf = (flow: Flow.Any, options: Omit<StepKey.StepKeyEnvironment, "layers">): string => {
+  const keyOf = stepKeys(flow, options)
+  return ContentHash.make(
+    JSON.stringify(flow.graph.nodes.map((node) => [node.name, Node.kindOf(node), keyOf(node.name) ?? ""]))
+  )
 }
 
 /** Validates parameter values, and requires those without a default. */

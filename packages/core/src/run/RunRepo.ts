@@ -118,6 +118,8 @@ export interface RunRepo {
   readonly latest: (identity: string) => Effect.Effect<StoredRun | undefined, SqlError.SqlError>
   /** Stores the plan of an identity. The next run of it is compared with the plan. */
   readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
+  /** The plan of a run was made of another version of its flow. */
+  readonly forgetPlan: (run: StoredRun) => void
   /** The given runs that no live process works on. */
   readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
   /** Whether the runs of this store are simulated; `undefined` when it has none. */
@@ -256,7 +258,11 @@ const create =
         ]
       )
       const [made] = yield* query(database, `${all(database)} WHERE name = ?`, [name])
-      if (made !== undefined) return made
+      if (made !== undefined) {
+        // It is the plan of this run, and not of a later one.
+        if (run.identity !== undefined) yield* database.query("DELETE FROM plans WHERE identity = ?", [identity])
+        return made
+      }
       return yield* busy((yield* latest(database, identity)) ?? (yield* find(database, undefined)))
     })
 
@@ -315,6 +321,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
           [identity, JSON.stringify(plan)]
         )
       ),
+    forgetPlan: (run) => writer.execute("UPDATE runs SET plan = NULL WHERE id = ?", [run.id]),
     idle: idle(database),
     isSimulated: Effect.map(query(database, `${all(database)} ORDER BY id LIMIT 1`, []), ([first]) =>
       first === undefined ? undefined : first.options.simulate === true

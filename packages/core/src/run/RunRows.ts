@@ -5,6 +5,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
@@ -87,6 +89,10 @@ const contextOf = (
   host.pipe(
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
+    Context.add(Parameter.Listed, {
+      names: new Set(flow.parameters.map(({ parameter }) => parameter.name)),
+      warned: new Set<string>()
+    }),
     Context.add(ModelSettings.ModelSettings, settings),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
     Context.add(SharedState.Shared, SharedState.of(store)),
@@ -159,6 +165,8 @@ const steps = Effect.fnUntraced(function* (
     ...(options.workers === true ? { onKept: state.onKept } : undefined),
     retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
   }
+  const version = FlowContext.versionOf(flow, { settings, parameters, closures })
+  if (run.plan !== undefined && versionOfPlan(run.plan) !== version) store.runs.forgetPlan(run)
   if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
   closures.close()
   const notReused = options.trials === undefined ? FlowContext.incomparable(flow, closures, layers) : []
@@ -168,6 +176,9 @@ const steps = Effect.fnUntraced(function* (
   const work = rows({ session, layers, environment: journal.environment })
   return { layers, rows: Effect.provideContext(work, context as Context.Context<unknown>) }
 })
+
+const versionOfPlan = (plan: Schema.Json): unknown =>
+  Predicate.hasProperty(plan, "version") ? plan.version : undefined
 
 /** Runs the rows of all sources, with the help of workers where the run has any. */
 const allRows: Rows = ({ environment, layers, session }) =>
