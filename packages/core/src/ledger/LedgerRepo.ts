@@ -267,7 +267,7 @@ const outputs =
       database.query(
         `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
         given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
-        SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
+        SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean, avg(output) AS answer_text,
           avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
           avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
         FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
@@ -285,6 +285,7 @@ const outputs =
             model: String(row["model"]),
             answers: Database.total(row["n"]),
             mean: mean * share,
+            text: Database.total(row["answer_text"]) * share,
             deviation: Math.sqrt(Math.max(0, Database.total(row["square"]) - mean * mean)) * share,
             most: Database.total(row["most"]) * share,
             input: Database.total(row["input"]) * share,

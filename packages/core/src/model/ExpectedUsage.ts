@@ -30,6 +30,8 @@ export interface Learned {
   readonly answers: number
   /** Output tokens of an answer, reasoning included. */
   readonly mean: number
+  /** Without reasoning: what later steps read. */
+  readonly text: number
   readonly deviation: number
   readonly most: number
   /** Mean input tokens of a call. */
@@ -108,6 +110,7 @@ interface Mutable {
   model: string
   answers: number
   mean: number
+  text: number
   deviation: number
   most: number
   input: number
@@ -140,7 +143,8 @@ export const make = (load: Effect.Effect<ReadonlyArray<Learned>> = Effect.succee
       const all = ofStep(step)
       const known = all.find((one) => one.model === model)
       if (known === undefined) {
-        all.push({ step, model, answers: 1, mean: tokens, deviation: tokens / 2, most: tokens, input: 0, rounds: 1 })
+        const deviation = tokens / 2
+        all.push({ step, model, answers: 1, mean: tokens, text: tokens, deviation, most: tokens, input: 0, rounds: 1 })
         return
       }
       known.answers++

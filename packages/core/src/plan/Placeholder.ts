@@ -20,6 +20,14 @@ const FILLER = "lorem ipsum dolor sit amet "
 const textOf = (tokens: number, number: number): string =>
   `${number} ${FILLER.repeat(Math.ceil((tokens * 4) / FILLER.length))}`.slice(0, Math.max(8, tokens * 4))
 
+const FILLED = /\b(?:lorem|ipsum|dolor|sit|amet)\b(?: (?:lorem|ipsum|dolor|sit|amet))+/g
+
+/** The tokens of a text that are those of placeholders. */
+export const tokensIn = (text: string): number =>
+  text.includes("lorem ipsum")
+    ? Array.from(text.matchAll(FILLED), ([found]) => found.length).reduce((a, b) => a + b) / 4
+    : 0
+
 /** Placeholder values by format. */
 const formats: { readonly [format: string]: (number: number) => string } = {
   "date-time": (number) => new Date(Date.UTC(2026, 0, 1) + number * 1_000).toISOString(),

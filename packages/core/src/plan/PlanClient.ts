@@ -203,7 +203,7 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
             tokens: way.share * (prompt.input + output.expected)
           })
         }
-        return placeholder(request, Math.round(output.expected), number)
+        return placeholder(request, Math.round(learned?.text ?? output.expected), number)
       }
     )
   }

@@ -8,6 +8,7 @@ import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as FileTokens from "../model/FileTokens.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as Usage from "../model/Usage.ts"
+import * as Placeholder from "./Placeholder.ts"
 
 /** The counts of a step's calls to a model. */
 export interface PlanCounts {
@@ -21,6 +22,8 @@ export interface PlanCounts {
   prompts: number
   cached: number
   input: number
+  /** The part of `input` that stands for answers which have not come. */
+  filler: number
   /** Input tokens, if each were sent alone. */
   alone: number
   /** What the cached answers would cost again. */
@@ -59,6 +62,7 @@ export const make = (of: Of): PlanCounts => ({
   prompts: 0,
   cached: 0,
   input: 0,
+  filler: 0,
   alone: 0,
   cachedUsage: Usage.zero,
   maxTokens: 0,
@@ -82,6 +86,7 @@ export const scaled = (counts: PlanCounts, times: number): PlanCounts =>
         calls: counts.calls * times,
         prompts: counts.prompts * times,
         input: counts.input * times,
+        filler: counts.filler * times,
         alone: counts.alone * times,
         guessed: ExpectedUsage.times(counts.guessed, times),
         ...(counts.unrouted === undefined
@@ -125,7 +130,9 @@ export const add = (
   }
   if (isReused) counts.isReused = true
   counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : (request.settings.maxTokens ?? 0))
-  counts.prefix = commonPrefix(counts.prefix, ModelRequest.text(request))
+  const text = ModelRequest.text(request)
+  counts.filler += share * Math.min(input, Placeholder.tokensIn(text))
+  counts.prefix = commonPrefix(counts.prefix, text)
 }
 
 const commonPrefix = (prefix: string | undefined, text: string): string => {

@@ -21,8 +21,8 @@ export type Counted = "counted" | "learned" | "expected" | "guessed"
 export interface Times {
   readonly times: number
   readonly by: Counted
-  /** What depends on answers: the rows of the step, or the calls of a row. */
-  readonly of: "rows" | "calls"
+  /** What depends on answers: the rows of the step, the calls of a row, or which rows its prompts are made from. */
+  readonly of: "rows" | "calls" | "input"
   /** The share of the planned calls that come whatever the answers are. */
   readonly least: number
   /** The fewest and the most calls of a row, in a bounded loop. */
@@ -77,7 +77,8 @@ export const make = (known: Known): PlanRows => {
       if (node === undefined) return COUNTED
       const byRows = open.arriving(node) ? factor(node) : undefined
       const byCalls = callsOf(known, node, one, rows)
-      if (byRows === undefined && byCalls === undefined) return COUNTED
+      if (byRows === undefined && byCalls === undefined)
+        return open.picked(node) ? { ...COUNTED, by: "guessed", of: "input" } : COUNTED
       const by = [byRows?.by, byCalls?.by]
       return {
         times: (byRows?.times ?? 1) * (byCalls?.times ?? 1),
@@ -110,6 +111,8 @@ interface Openness {
   readonly value: (node: Node.Any) => boolean
   /** Whether the number of rows does that it is computed for. */
   readonly arriving: (node: Node.Any) => boolean
+  /** Whether vectors that have not come decide which rows its values are made from. */
+  readonly picked: (node: Node.Any) => boolean
 }
 
 const openness = ({ counts, flow }: Known): Openness => {
@@ -154,8 +157,22 @@ const openness = ({ counts, flow }: Known): Openness => {
     known.set(node, is)
     return is
   }
+  const near = new Map<Node.Any, boolean>()
+  const picked = (node: Node.Any): boolean => {
+    let is = near.get(node)
+    if (is !== undefined) return is
+    const { kind } = node
+    is =
+      Node.inputsOf(node).some(picked)
+      || (kind._tag === "Join"
+        && kind.match._tag === "Nearest"
+        && kind.sides.some(({ inputs }) => Object.values(inputs).some(value)))
+    near.set(node, is)
+    return is
+  }
   return {
     value,
+    picked,
     // A filter and an expansion are computed for every row, whatever comes of it.
     arriving: (node) =>
       node.kind._tag === "Filter" || node.kind._tag === "Expand" ? Node.inputsOf(node).some(rows) : rows(node)
@@ -262,6 +279,11 @@ export const notes = (
       named(({ bounds, by, of }) => by === "guessed" && of === "calls" && bounds === undefined),
       (names) =>
         `how often a row of ${names} calls may depend on answers, so more or fewer may come: --sample 20 or a run tells it, and so does { expect } on the step`
+    ],
+    [
+      named(({ by, of }) => by === "guessed" && of === "input"),
+      (names) =>
+        `which rows the prompts of ${names} are made from depends on vectors, so they may be longer or shorter: --sample 20 or a run tells it`
     ],
     [
       named(({ by }) => by === "learned"),

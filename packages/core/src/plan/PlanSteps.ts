@@ -46,10 +46,12 @@ export const priceOf = (
   Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
 
 /** A line per step and model. */
-export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> =>
-  counted.counts.map((one) => {
-    const { by, least, times } = counted.rowsOf(one)
-    const planned = plannedOf(PlanCount.scaled(one, times), counted)
+export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> => {
+  const lengths = lengthsOf(counted)
+  return counted.counts.map((one) => {
+    const { by, least, of, times } = counted.rowsOf(one)
+    const scaled = PlanCount.scaled(one, times)
+    const planned = plannedOf(scaled, counted, lengths, of === "input")
     if (by === "counted") return planned
     const { calls, cost, ...line } = planned.line
     const certain = Math.floor(calls * least + 1e-6)
@@ -59,20 +61,67 @@ export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> =>
         : { cost: { ...cost, low: Money.times(cost.low, certain) / BigInt(calls) } }
     return { ...planned, line: { ...line, calls, counted: by, least: certain, ...low } }
   })
+}
+
+/** How much shorter and longer answers may be than placeholders. */
+interface Lengths {
+  readonly shorter: number
+  readonly longer: number
+}
+
+/** How much the tokens of an answer may differ from those of a placeholder with the same number of letters. */
+const TOKENS = 0.25
+
+/** By the widest range of the answers that are planned. */
+const lengthsOf = ({ counts, expected: usage }: CountedPlan): Lengths => {
+  const answers = counts
+    .filter(({ calls, isEmbedding }) => calls > 0 && !isEmbedding)
+    .map((one) => outputOf(one, usage.learned(one.step, one.model)))
+    .filter(({ expected }) => expected > 0)
+  return {
+    shorter: (1 - TOKENS) * Math.min(1, ...answers.map(({ expected, low }) => low / expected)),
+    longer: (1 + TOKENS) * Math.max(1, ...answers.map(({ expected, high }) => high / expected))
+  }
+}
+
+/** Tokens around an answer in a prompt, which placeholders of a few tokens do not show. */
+const AROUND = 8
+
+/** The input of a line, whose answers in it may be shorter or longer than their placeholders. */
+const inputOf = (
+  one: PlanCount.PlanCounts,
+  { longer, shorter }: Lengths,
+  isUnknown: boolean
+): ExpectedUsage.Expected => {
+  const expected = Math.round(one.input)
+  if (isUnknown) return { low: 0, expected, high: expected }
+  if (one.filler === 0) return { low: expected, expected, high: expected }
+  const around = AROUND * one.calls
+  return {
+    // Equal answers share a vector.
+    low: one.isEmbedding
+      ? 0
+      : Math.max(0, Math.floor(expected - one.filler * (1 - shorter) - Math.min(one.filler, around))),
+    expected,
+    high: Math.ceil(expected + one.filler * (longer - 1) + around)
+  }
+}
 
 const plannedOf = (
   one: PlanCount.PlanCounts,
-  { at, expected: usage, layers, pricing, tierOf }: CountedPlan
+  { at, expected: usage, layers, pricing, tierOf }: CountedPlan,
+  lengths: Lengths,
+  isUnknown: boolean
 ): PlanCost.Planned => {
   const learned = usage.learned(one.step, one.model)
   const output = outputOf(one, learned)
   const price = priceOf(pricing, at, one.model, one.provider)
   const serviceTier = tierOf(one.step)
-  const [calls, input] = [PlanCount.callsOf(one), Math.round(one.input)]
+  const [calls, input] = [PlanCount.callsOf(one), inputOf(one, lengths, isUnknown)]
   // Your own price names no provider.
   const provider = price === undefined || price.provider === "" ? one.provider : price.provider
   const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
-    PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
+    PlanCost.costOf(price, calls, input[end], output[end], { serviceTier, provider })
   )
   const rule = ModelClient.promptCacheOf(layers, one.model) ?? PromptCacheMinimum.ruleOf(provider, one.model)
   const prefix = PlanCost.prefixOf(one, price, rule)
@@ -89,7 +138,7 @@ const plannedOf = (
     reused: 0,
     cached: one.cached,
     calls,
-    inputTokens: input,
+    inputTokens: input.expected,
     outputTokens: output,
     learnedFrom: learned?.answers ?? 0,
     ...(low === undefined || expected === undefined || high === undefined
