@@ -47,15 +47,20 @@ export const join = <
   Node.Error<A> | Node.Error<B>,
   Node.Services<A> | Node.Services<B>
 > => {
-  const [key, keyOfRight] = options.on
-  const sides = [side(left, {}, ({ value }) => key(value)), side(right, {}, ({ value }) => keyOfRight(value))] as const
+  const sides = [side(left, {}, options.on[0]), side(right, {}, options.on[1])] as const
   const match = { _tag: "Key", type: options.type ?? "inner", unmatched: options.unmatched ?? "warn" } as const
   return Node.make(name, { _tag: "Join", inputs: { ...left, ...right }, sides, match }, undefined)
 }
 
-const side = (node: Node.Inputs, keyInputs: Node.Inputs, key: (values: RowValues.Erased) => unknown): Node.JoinSide => {
+/** A side whose key is made from its value, or is that of another node. */
+const side = (node: Node.Inputs, keyInputs: Node.Inputs, by: (value: RowValues.Erased) => unknown): Node.JoinSide => {
   const [[name, value] = []] = Object.entries(node)
-  return { name: name!, inputs: { ...keyInputs, value: value! }, key }
+  return {
+    name: name!,
+    inputs: { ...keyInputs, value: value! },
+    key: Object.keys(keyInputs).length === 0 ? ({ value }) => by(value) : by,
+    by
+  }
 }
 
 /** A row that is near to another, by their vectors. */

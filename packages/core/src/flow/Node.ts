@@ -277,6 +277,8 @@ export interface JoinSide {
   /** Its `value`, and what the key is computed from. */
   readonly inputs: Inputs & { readonly value: Any }
   readonly key: (values: RowValues.Erased) => unknown
+  /** The author's function that makes it. */
+  readonly by: Function
 }
 
 /** How rows of two sides find each other. */

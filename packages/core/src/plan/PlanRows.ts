@@ -106,6 +106,17 @@ const asksModels = ({ kind }: Node.Any): boolean =>
     ? !kind.computed
     : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
 
+const DESTRUCTURED = /^\s*\(\s*\{([^{}]*)\}\s*\)\s*=>/
+
+/** The inputs that a function reads, by its parameter; `undefined` when that does not tell. */
+const namesRead = (f: Function): ReadonlySet<string> | undefined => {
+  if (f.length === 0) return new Set()
+  const names = DESTRUCTURED.exec(String(f))?.[1]
+    ?.split(",")
+    .map((name) => name.split(":")[0]!.trim())
+  return names === undefined || names.some((name) => name.startsWith(".")) ? undefined : new Set(names)
+}
+
 interface Openness {
   /** Whether the value of a node depends on answers that have not come. */
   readonly value: (node: Node.Any) => boolean
@@ -133,18 +144,29 @@ const openness = ({ counts, flow }: Known): Openness => {
       case "Cost":
         return false
       case "Step":
-        return kind.when !== undefined && inputs.some(value)
+        return kind.when !== undefined && readBy(node, kind.when)
       case "Filter":
+        return asking.has(node.name) || readBy(node, kind.keep)
       case "Expand":
-        return value(node)
+        return asking.has(node.name) || readBy(node, kind.run)
       case "Reduce":
-        return kind.by !== undefined && inputs.some((input) => value(input) || rows(input))
+        return kind.by !== undefined && kind.by.length > 0 && (readBy(node, kind.by) || inputs.some(rows))
       case "Join":
         // Vectors decide which rows meet, and not how many.
         return kind.match._tag === "Nearest"
           ? Object.values(kind.sides[0].inputs).some(rows)
-          : inputs.some((input) => value(input) || rows(input))
+          : inputs.some(rows) || kind.sides.some(({ by, inputs }) => by.length > 0 && value(inputs.value))
     }
+  }
+  /** Whether a function of a node reads a value that depends on answers. */
+  const readBy = (node: Node.Any, f: Function): boolean => {
+    const names = namesRead(f)
+    return (
+      "inputs" in node.kind
+      && Object.entries(node.kind.inputs).some(
+        ([name, input]) => (names === undefined || names.has(name)) && value(input)
+      )
+    )
   }
   const rows = (node: Node.Any): boolean => {
     let is = known.get(node)
@@ -270,7 +292,7 @@ export const notes = (
             [
               step,
               (name) =>
-                `a row of ${name} makes ${bounds.least} to ${bounds.most} calls, which depends on answers: --sample 20 or a run tells it, and so does { expect } on the step`
+                `a row of ${name} makes ${bounds.least} to ${bounds.most} calls, beside those of its tools, which depends on answers: --sample 20 or a run tells it, and so does { expect } on the step`
             ]
           ]
         : []
@@ -290,6 +312,7 @@ export const notes = (
       (names) =>
         `the calls of ${names} are about those of ${before === undefined ? "earlier runs" : `run ${before}`}, for as many rows`
     ],
+    [named(({ by }) => by === "expected"), (names) => `the calls of ${names} are counted by { expect }`],
     [unreached.join(", "), (names) => `no row has reached ${names} so far: their calls are not in the cost`]
   ]
   return lines.flatMap(([names, note]) => (names === "" ? [] : [note(names)]))

@@ -177,7 +177,7 @@ const notesOf = ({ line, one, output, prefix, price }: Planned): ReadonlyArray<s
     found.push(
       `${one.step}: only the run shows how many rows earlier models leave to ${one.model}; all are counted here`
     )
-  if (one.rounds !== undefined)
+  if (one.rounds !== undefined && (one.rounds > 0 || one.bounds === undefined))
     found.push(
       one.rounds === 0
         ? `${one.step}: it has tools, and only the run shows how often a row calls the model; one call is counted here, and the run's number in the next plan`

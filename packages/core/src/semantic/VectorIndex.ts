@@ -28,6 +28,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Vectors from "./Vectors.ts"
 
 /** A vector that was found, by its id. */
 export interface Near {
@@ -119,3 +120,40 @@ export const exact = (dimensions: number): Index => {
 export const VectorIndex = Context.Reference<Service>("@pipe/core/VectorIndex", {
   defaultValue: () => ({ open: ({ dimensions }) => Effect.succeed(exact(dimensions)) })
 })
+
+/**
+ * The rows whose vectors are nearest to a vector, nearest first, with their cosine similarity: for a tool that looks
+ * things up. All rows are compared. Between rows of a flow, use `Flow.nearest`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { VectorIndex } from "@pipe/core"
+ *
+ * const animals = [
+ *   { name: "bee", vector: [1, 0] },
+ *   { name: "cow", vector: [0, 1] }
+ * ]
+ *
+ * VectorIndex.nearest(animals, [3, 0], { by: ({ vector }) => vector }).map(({ value }) => value.name) // => ["bee"]
+ * ```
+ */
+export const nearest = <A>(
+  rows: Iterable<A>,
+  vector: ArrayLike<number>,
+  options: {
+    readonly by: (row: A) => ArrayLike<number>
+    /** The most rows. Default: 1. */
+    readonly count?: number
+    /** The lowest similarity. Default: -1. */
+    readonly atLeast?: number
+  }
+): ReadonlyArray<{ readonly value: A; readonly similarity: number }> => {
+  const { atLeast = -1, by, count = 1 } = options
+  const to = Vectors.unit(vector)
+  const compared = Array.from(rows, (value) => ({ value, similarity: Vectors.dot(to, Vectors.unit(by(value))) }))
+  return compared
+    .filter(({ similarity }) => similarity >= atLeast)
+    .sort((a, b) => b.similarity - a.similarity)
+    .slice(0, count)
+}

@@ -19,3 +19,12 @@ export const checked = (value: unknown): ArrayLike<number> => {
     throw new Error("its vector is not a list of numbers")
   return value as ArrayLike<number>
 }
+
+/** The cosine similarity of vectors of length 1. Throws where their lengths differ. */
+export const dot = (a: Float32Array, b: Float32Array): number => {
+  if (a.length !== b.length)
+    throw new Error(`a vector of ${a.length} numbers is not comparable with one of ${b.length}`)
+  let sum = 0
+  for (let at = 0; at < a.length; at++) sum += a[at]! * b[at]!
+  return sum
+}
