@@ -25,7 +25,7 @@ export interface Outcome {
 const SERVERS = /"(?:postgres|redis):\/\//
 
 const simulated = Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: "samples" }))
-const provider = OpenAi.layer({ model: "gpt-4o-mini" })
+const provider = OpenAi.layer({ model: "gpt-4o-mini", embeddings: "text-embedding-3-small" })
 const question = Source.fromIterable("questions", ["Where is my card?"])
 const answer = Flow.step("answer", { question }, ({ question }) =>
   Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text)
@@ -57,7 +57,9 @@ const runLayer = async (
   )
   if (!isModel) return "service"
   const outputs = [Sink.jsonl("answers.jsonl", { answer })]
-  await runFlow(Flow.make("layer", { outputs, stack: Stack.make(Ledger.layer, layer, provider) }))
+  // A provider may name no model of its own.
+  const settings = { model: "gpt-4o-mini" }
+  await runFlow(Flow.make("layer", { outputs, settings, stack: Stack.make(Ledger.layer, layer, provider) }))
   return "layer"
 }
 
@@ -96,7 +98,8 @@ const use = async (value: unknown): Promise<string | undefined> => {
 
 const folder = (): string => {
   const made = fs.mkdtempSync(path.join(tmpdir(), "pipe-sample-"))
-  fs.writeFileSync(path.join(made, "words.txt"), "tree\nbee\n")
+  for (const name of ["words.txt", "handbook.txt", "questions.txt"])
+    fs.writeFileSync(path.join(made, name), "tree\nbee\n")
   fs.writeFileSync(
     path.join(made, "reviews.jsonl"),
     `${JSON.stringify({ id: "1", product: "lamp", text: "A lovely lamp." })}\n`

@@ -26,6 +26,14 @@ import * as StoreTrouble from "./StoreTrouble.ts"
 export interface Options {
   /** A file, or `":memory:"`. It is created with mode 600. */
   readonly filename: string
+  /** What a database in memory begins with, as `image` returned it. */
+  readonly image?: Uint8Array | undefined
+}
+
+/** A database of this process. */
+export interface SqliteDatabase extends Database.Service {
+  /** Everything in it; `undefined` where Node.js cannot tell (before 24.16). */
+  readonly image: () => Uint8Array | undefined
 }
 
 /** How long a statement blocks on a lock, in milliseconds. */
@@ -59,7 +67,7 @@ export const waitForLock = <A, E, R>(
 /** Opens a database file, and closes it with the scope. Fails when the file cannot be opened or is not a database. */
 export const make = Effect.fnUntraced(function* (
   options: Options
-): Effect.fn.Return<Database.Service, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
+): Effect.fn.Return<SqliteDatabase, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
   const { filename } = options
   const db = yield* Effect.acquireRelease(
@@ -68,6 +76,7 @@ export const make = Effect.fnUntraced(function* (
       if (filename !== ":memory:") closeSync(openSync(filename, "a", 0o600))
       // SQLite would parse a name such as `file:x` as a URI.
       const db = new DatabaseSync(filename === ":memory:" ? filename : resolve(filename))
+      if (options.image !== undefined) db.deserialize(options.image)
       db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
       db.exec(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON"
@@ -97,6 +106,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     dialect: "sqlite",
     name: filename,
+    image: () => ("serialize" in db ? db.serialize() : undefined),
     client,
     query: (sql, params = []) => patient(attempt("execute", () => all(sql, params))),
     transaction: (statements) =>

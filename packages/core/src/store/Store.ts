@@ -115,13 +115,21 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   message: Schema.String
 }) {}
 
+/** A store in memory without rows: making its tables takes longer than a small run. */
+let emptyStore: Uint8Array | undefined
+
 /** Opens a SQLite file and updates its tables. */
 export const open = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<Database.Service, StoreError, Scope.Scope | Reactivity.Reactivity> {
   const open = Effect.gen(function* () {
-    const database = yield* Effect.mapError(NodeSqlite.make({ filename: file }), (error) => toStoreError(file, error))
+    const inMemory = file === ":memory:"
+    const image = inMemory ? emptyStore : undefined
+    const database = yield* Effect.mapError(NodeSqlite.make({ filename: file, image }), (error) =>
+      toStoreError(file, error)
+    )
     yield* migrate(database)
+    if (inMemory) emptyStore ??= database.image()
     return database
   })
   return yield* Effect.provideService(
