@@ -29,8 +29,8 @@ export const isTooDeep = (value: unknown, left = limit): boolean => {
 export const problem = `it is nested more than ${limit} levels deep`
 
 /** `JSON.parse` that also throws for text that is nested too deep. */
-export const parse = (text: string): unknown => {
-  const value: unknown = JSON.parse(text)
+export const parse = (text: string, reviver?: (key: string, value: unknown) => unknown): unknown => {
+  const value: unknown = JSON.parse(text, reviver)
   // This many brackets are rare, so most texts are not scanned.
   if (hasMore(text, "[", limit / 2) || hasMore(text, "{", limit / 2)) {
     if (isTooDeep(value)) throw new SyntaxError(problem)

@@ -31,6 +31,10 @@ const CR = 0x0d
 const isUtf16 = (bytes: Uint8Array): boolean =>
   (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
 
+/** What is wrong with bytes that are not UTF-8, and what to do. */
+export const notUtf8 = (what: string): string =>
+  `the ${what} is not valid UTF-8: save the file as UTF-8, or name its encoding, such as { encoding: "windows-1252" }`
+
 const hasBom = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
 
 /** The problem of a file that begins with UTF-16. */
@@ -92,7 +96,7 @@ class Splitter {
         number,
         offset,
         text: "",
-        problem: number === 1 && isUtf16(bytes) ? utf16 : "the line is not valid UTF-8"
+        problem: number === 1 && isUtf16(bytes) ? utf16 : notUtf8("line")
       }
     }
   }

@@ -20,39 +20,108 @@ export interface CsvRecord {
   readonly problem?: string
 }
 
-/** The file cannot be read any further. */
+/** The file cannot be read any further from here. */
 export class CsvProblem {
   readonly _tag = "CsvProblem"
+  /** Where the record begins that cannot be read. */
   readonly line: number
+  readonly offset: number
   readonly message: string
-  constructor(line: number, message: string) {
+  constructor({ line, offset }: Place, message: string) {
     this.line = line
+    this.offset = offset
     this.message = message
   }
+}
+
+/** Where a record begins: its line, from 1, and the bytes before it. */
+export interface Place {
+  readonly line: number
+  readonly offset: number
 }
 
 interface Options {
   readonly delimiter: string
   /** The most bytes of a record. */
   readonly maxRecordSize: number
+  /** Reads a file again from a place. Without it, a record that never ends is the end of the file. */
+  readonly from?: ((offset: number) => Stream.Stream<Uint8Array, unknown>) | undefined
 }
+
+const START: Place = { line: 1, offset: 0 }
 
 /** The most records in a group. */
 const GROUP = 512
 
-/** Reads records as bytes arrive. */
+/**
+ * Reads records as bytes arrive. A record that never ends, because its quote is not closed, is one bad record: reading
+ * continues in the next line.
+ */
 export const read = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  options: Options
+  options: Options,
+  start: Place = START
+): Stream.Stream<CsvRecord, E | CsvProblem> => {
+  const { from } = options
+  const records = parsed(bytes, options, start)
+  if (from === undefined) return records
+  return Stream.catch(records, (error): Stream.Stream<CsvRecord, E | CsvProblem> => {
+    if (!(error instanceof CsvProblem)) return Stream.fail(error)
+    const { line, message, offset } = error
+    const bad: CsvRecord = { line, offset, cells: [], problem: message }
+    const rest = Stream.suspend(() =>
+      read(afterLine(from(offset) as Stream.Stream<Uint8Array, E>), options, { line: line + 1, offset })
+    )
+    return Stream.concat(Stream.succeed(bad), rest)
+  })
+}
+
+const MARK = [0xef, 0xbb, 0xbf]
+
+/** Leaves out byte order marks at the beginning: a file may have several. The parser would change its encoding. */
+const withoutMarks = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> => {
+  let isBefore = true
+  let seen = 0
+  return Stream.map(bytes, (chunk) => {
+    if (!isBefore) return chunk
+    let at = 0
+    while (at < chunk.length && chunk[at] === MARK[seen % MARK.length]) {
+      at++
+      seen++
+    }
+    if (at === chunk.length) return chunk.subarray(at)
+    isBefore = false
+    const rest = seen % MARK.length
+    return rest === 0 ? chunk.subarray(at) : Buffer.concat([Buffer.from(MARK.slice(0, rest)), chunk.subarray(at)])
+  })
+}
+
+/** Leaves out the first line. */
+const afterLine = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> => {
+  let isAfter = false
+  return Stream.map(bytes, (chunk) => {
+    if (isAfter) return chunk
+    const end = chunk.indexOf(0x0a)
+    if (end === -1) return chunk.subarray(chunk.length)
+    isAfter = true
+    return chunk.subarray(end + 1)
+  })
+}
+
+const parsed = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
+  options: Options,
+  start: Place
 ): Stream.Stream<CsvRecord, E | CsvProblem> =>
   Stream.unwrap(
     Effect.map(
       Effect.promise(() => import("csv-parse")),
       ({ CsvError, parse }) => {
-        let last = 0
+        let last = { lines: 0, bytes: 0 }
+        const here = (): Place => ({ line: start.line + last.lines, offset: start.offset + last.bytes })
         let failure: { readonly error: E } | undefined
         const input = Stream.toAsyncIterable(
-          Stream.tapError(bytes, (error) =>
+          Stream.tapError(start.offset === 0 ? withoutMarks(bytes) : bytes, (error) =>
             Effect.sync(() => {
               failure = { error }
             })
@@ -63,8 +132,6 @@ export const read = <E>(
           max_record_size: options.maxRecordSize,
           // Bytes stay as they are: whether they are UTF-8 is checked cell by cell.
           encoding: "latin1",
-          bom: true,
-          // A file may have several byte order marks.
           record_delimiter: ["\r\n", "\n", "\r"],
           info: true,
           relax_quotes: true,
@@ -72,19 +139,19 @@ export const read = <E>(
         })
         const records = Stream.fromAsyncIterable(groups(input, parser), (error) => {
           if (failure !== undefined) return failure.error
-          if (!(error instanceof CsvError)) return new CsvProblem(last + 1, String(error))
+          if (!(error instanceof CsvError)) return new CsvProblem(here(), String(error))
           switch (error.code) {
             case "CSV_QUOTE_NOT_CLOSED":
-              return new CsvProblem(last + 1, "a quote that starts here is never closed")
+              return new CsvProblem(here(), "a quote that starts here is never closed")
             case "CSV_MAX_RECORD_SIZE":
-              return new CsvProblem(last + 1, `the row is longer than the limit of ${options.maxRecordSize} bytes`)
+              return new CsvProblem(here(), `the row is longer than the limit of ${options.maxRecordSize} bytes`)
             default:
-              return new CsvProblem(last + 1, error.message)
+              return new CsvProblem(here(), error.message)
           }
         })
         return Stream.map(Stream.flattenIterable(records), ({ info, record }) => {
-          last = info.lines
-          return toRecord(record, info.lines, info.bytes)
+          last = info
+          return toRecord(record, start.line - 1 + info.lines, start.offset + info.bytes)
         })
       }
     )

@@ -144,7 +144,7 @@ const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
     if (Parameter.isParameter(path)) places.add(path.parameter.name)
   }
   const visit = (node: Node.Any): void => {
-    if (node.kind._tag === "Source") add(node.kind.path)
+    if (node.kind._tag === "Source") node.kind.paths.forEach(add)
     Node.inputsOf(node).forEach(visit)
   }
   for (const output of outputs) {

@@ -209,8 +209,8 @@ export type Kind =
       readonly _tag: "Source"
       /** The file or the kind of source, for display. */
       readonly origin: string
-      /** The file, or the parameter that names it; `undefined` when it is not a file. */
-      readonly path: unknown
+      /** Its files, or the parameters that name them; none when it reads something else. */
+      readonly paths: ReadonlyArray<unknown>
       readonly onError: OnError
       readonly open: Effect.Effect<SourceReading<unknown, unknown, unknown>, unknown, unknown>
     }

@@ -20,37 +20,23 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as JsonArray from "effect/encoding/JsonArray"
 import * as Exit from "effect/Exit"
-import * as FileSystem from "effect/FileSystem"
-import * as Path from "effect/Path"
+import type * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stdio from "effect/Stdio"
+import type * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import * as OptionNames from "../client/OptionNames.ts"
-import * as Nesting from "../encoding/Nesting.ts"
+import * as ExactJson from "../encoding/ExactJson.ts"
 import * as TextLine from "../encoding/TextLine.ts"
 import * as CsvRecords from "../file/CsvRecords.ts"
 import * as FileBytes from "../file/FileBytes.ts"
-import * as FilePlace from "../file/FilePlace.ts"
-import * as FileProblem from "../file/FileProblem.ts"
+import * as JsonElements from "../file/JsonElements.ts"
+import * as CsvCells from "./CsvCells.ts"
+import * as FileSource from "./FileSource.ts"
 import * as Node from "./Node.ts"
-import * as Parameter from "./Parameter.ts"
 
-/** The platform services that reading needs. */
-export type Platform = FileSystem.FileSystem | Path.Path | Stdio.Stdio
-
-/**
- * A source cannot be read any further: the file is missing or damaged, or a stream failed. The rows read so far are kept.
- *
- * **Remedy** Restore the file or fix the stream, and run the same command again: finished rows are reused.
- */
-export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
-  source: Schema.String,
-  message: Schema.String
-}) {}
+export { type FilePath, type Platform, SourceError } from "./FileSource.ts"
 
 /**
  * Makes standard input and pipes readable more than once while a scope is open, for example for a sample run after a
@@ -62,42 +48,56 @@ export const rereadable: Effect.Effect<
   Stdio.Stdio | FileSystem.FileSystem | Scope.Scope
 > = FileBytes.rereadable
 
-/** A file, relative to the working directory. `"-"` is standard input. */
-export type FilePath = string | URL | Parameter.Parameter<string>
-
-/** The options of a source that reads a file. */
-export interface FileOptions<A> {
-  readonly path: FilePath
+/** The options of a source that reads files of rows. */
+export interface FileOptions<A> extends FileSource.FileOptions {
   readonly schema: Schema.Codec<A, unknown>
-  /** What happens to a row that cannot be read. Default: `"keep"`, in the errors file. */
-  readonly onError?: Node.OnError
 }
 
-/** Reads JSON Lines: one JSON value a line. */
-export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
-  fromFile(name, options, (file) => {
-    const decode = decoder(options.schema)
-    return Stream.map(
-      Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
-      (line): Node.ReadRow<A> => {
-        const position = `${file.label}:${line.number}`
-        const { offset } = line
-        if (line.problem !== undefined) return { position, offset, problem: line.problem, raw: "" }
-        try {
-          return { ...decode(position, Nesting.parse(line.text)), offset }
-        } catch (error) {
-          return { position, offset, problem: `not JSON: ${messageOf(error)}`, raw: line.text }
-        }
-      }
-    )
-  })
+type Files<A> = Node.Node<A, FileSource.SourceError, FileSource.Platform>
+
+/**
+ * Reads JSON Lines: one JSON value a line. A value is read as its schema's JSON: a date is a text, a map a list of pairs. An
+ * integer with more digits than a number holds is read as text.
+ */
+export const jsonl = <A>(name: string, options: FileOptions<A>): Files<A> =>
+  FileSource.make(
+    name,
+    options,
+    (file) => {
+      const decode = jsonDecoder(options.schema)
+      return Stream.map(
+        Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
+        ({ number, offset, problem, text }): Node.ReadRow<A> =>
+          fromJson(`${file.label}:${number}`, offset, text, problem, decode)
+      )
+    },
+    ["schema"]
+  )
+
+/** Decodes the text of a JSON value. */
+const fromJson = <A>(
+  position: string,
+  offset: number,
+  text: string,
+  problem: string | undefined,
+  decode: Decode<A>
+): Node.ReadRow<A> => {
+  if (problem !== undefined) return { position, offset, problem, raw: "" }
+  let value: unknown
+  try {
+    value = ExactJson.parse(text)
+  } catch (error) {
+    return { position, offset, problem: `not JSON: ${problemOfJson(error)}`, raw: text }
+  }
+  return { ...decode(position, value), offset }
+}
+
+/** Without the content of the file, which the message of some versions of Node.js has. */
+const problemOfJson = (error: unknown): string => messageOf(error).replace(/, (?:\.\.\.)?".*$/s, "")
 
 /** Reads one row from each line of text. Empty lines are skipped. */
-export const lines = (
-  name: string,
-  options: Omit<FileOptions<string>, "schema">
-): Node.Node<string, SourceError, Platform> =>
-  fromFile(name, options, (file) =>
+export const lines = (name: string, options: FileSource.FileOptions): Files<string> =>
+  FileSource.make(name, options, (file) =>
     Stream.map(
       Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text !== ""),
       (line): Node.ReadRow<string> => {
@@ -110,29 +110,150 @@ export const lines = (
     )
   )
 
-/** Reads the elements of a file that holds one JSON array, as a stream. */
-export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
-  fromFile(name, options, (file) => {
-    const decode = decoder(options.schema)
-    let index = 0
-    return Stream.pipeThroughChannel(withoutBom(file.bytes), JsonArray.decode<SourceError>()).pipe(
-      Stream.mapError((error) =>
-        error._tag === "SourceError"
-          ? error
-          : new SourceError({
-              source: name,
-              message: `${file.label}, element ${index + 1}: ${error.message}: fix the array; for one value per line use Source.jsonl`
-            })
+/** Reads the elements of a file that holds one JSON array, as a stream. An element that is not JSON is one bad row. */
+export const json = <A>(name: string, options: FileOptions<A>): Files<A> =>
+  FileSource.make(
+    name,
+    options,
+    (file) => {
+      const decode = jsonDecoder(options.schema)
+      return JsonElements.split(file.bytes).pipe(
+        Stream.mapError((error) => (error instanceof JsonElements.ArrayProblem ? file.fail(error.message) : error)),
+        Stream.map(({ index, line, offset, problem, text }): Node.ReadRow<A> => {
+          const row = fromJson(`${file.label}[${index}]`, offset, text, problem, decode)
+          return "problem" in row ? { ...row, problem: `${row.problem} (line ${line})` } : row
+        })
+      )
+    },
+    ["schema"]
+  )
+
+/** A field of a record. */
+export interface Entry<A> {
+  readonly key: string
+  readonly value: A
+}
+
+/**
+ * Reads the fields of a file that holds one JSON record, such as the messages of a language. With `deep`, the fields of
+ * records in it are rows too, and their keys are joined by dots: `home.title`.
+ */
+export const entries = <A>(
+  name: string,
+  options: FileOptions<A> & {
+    /** Default: `false`. */
+    readonly deep?: boolean
+  }
+): Files<Entry<A>> =>
+  FileSource.make(
+    name,
+    options,
+    (file) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const decode = jsonDecoder(options.schema)
+          const text = yield* Stream.mkString(Stream.decodeText(file.bytes))
+          const record = yield* Effect.try({
+            try: () => ExactJson.parse(text.replace(/^\uFEFF/, "")),
+            catch: (error) => file.fail(`is not JSON: ${problemOfJson(error)}`)
+          })
+          if (typeof record !== "object" || record === null || Array.isArray(record))
+            return yield* file.fail("holds no JSON record: for an array use Source.json")
+          return Stream.map(
+            Stream.fromIterable(fieldsOf(record, options.deep === true)),
+            ([key, raw]): Node.ReadRow<Entry<A>> => {
+              const row = decode(`${file.label} ${key}`, raw)
+              return "problem" in row ? row : { ...row, value: { key, value: row.value } }
+            }
+          )
+        })
       ),
-      Stream.map((value): Node.ReadRow<A> => {
-        const position = `${file.label}[${index++}]`
-        return Nesting.isTooDeep(value) ? { position, problem: Nesting.problem, raw: "" } : decode(position, value)
-      })
+    ["schema", "deep"]
+  )
+
+function* fieldsOf(record: object, isDeep: boolean, prefix = ""): Generator<readonly [key: string, value: unknown]> {
+  for (const [name, value] of Object.entries(record)) {
+    const key = `${prefix}${name}`
+    if (isDeep && typeof value === "object" && value !== null && !Array.isArray(value))
+      yield* fieldsOf(value as object, isDeep, `${key}.`)
+    else yield [key, value]
+  }
+}
+
+/** A file with its text. */
+export interface TextFile {
+  /** Relative to the working directory when it is inside it. */
+  readonly path: string
+  readonly text: string
+}
+
+/**
+ * Reads whole files as rows: their paths and their texts, one file at a time.
+ *
+ * **Example** (the pages of a folder)
+ *
+ * ```ts
+ * import { Source } from "@pipe/core"
+ *
+ * export const pages = Source.files("pages", { path: "docs/*.md" })
+ * ```
+ */
+export const files = (name: string, options: FileSource.FileOptions): Files<TextFile> =>
+  FileSource.make(name, options, (file) =>
+    Stream.unwrap(
+      Effect.map(
+        Stream.runFold(
+          file.bytes,
+          () => new WholeText(),
+          (all, chunk) => all.add(chunk)
+        ),
+        (all): Stream.Stream<Node.ReadRow<TextFile>> => {
+          const text = all.end()
+          return Stream.succeed(
+            text === undefined
+              ? { position: file.label, offset: all.size, problem: TextLine.notUtf8("file"), raw: "" }
+              : { position: file.label, offset: all.size, value: { path: file.label, text } }
+          )
+        }
+      )
     )
-  })
+  )
+
+/** The text of a file, whose bytes arrive in pieces. */
+class WholeText {
+  private readonly decoder = new TextDecoder("utf-8", { fatal: true })
+  private readonly pieces: Array<string> = []
+  private isValid = true
+  size = 0
+
+  add(chunk: Uint8Array): this {
+    this.size += chunk.length
+    this.decode(() => this.decoder.decode(chunk, { stream: true }))
+    return this
+  }
+
+  /** `undefined` for bytes that are not UTF-8. */
+  end(): string | undefined {
+    this.decode(() => this.decoder.decode())
+    return this.isValid ? this.pieces.join("") : undefined
+  }
+
+  private decode(text: () => string): void {
+    if (!this.isValid) return
+    try {
+      this.pieces.push(text())
+    } catch {
+      this.isValid = false
+    }
+  }
+}
 
 /**
  * Reads a CSV file (RFC 4180) whose first record names the columns. Each field is text until its schema decodes it.
+ *
+ * **Details** An empty cell of an optional column that holds no text is missing, and one of a nullable column is `null`.
+ * `TRUE` and `False` are booleans, and lists and records in a cell are JSON. A second column with the name of another is
+ * `name_2`, and one without a name `column_3`: a warning says so.
  */
 export const csv = <A>(
   name: string,
@@ -140,46 +261,55 @@ export const csv = <A>(
     /** A single character. Default: a comma. */
     readonly delimiter?: string
   }
-): Node.Node<A, SourceError, Platform> =>
-  fromFile(name, options, (file) => {
-    const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
-    const delimiter = options.delimiter ?? ","
-    let header: ReadonlyArray<string> | undefined
-    return CsvRecords.read(file.bytes, { delimiter, maxRecordSize: TextLine.maxBytes }).pipe(
-      Stream.mapError((error) =>
-        error._tag === "SourceError"
-          ? error
-          : new SourceError({
-              source: name,
-              message: `${file.label}:${error.line}: ${error.message}: fix the row; the rows before it were read`
-            })
-      ),
-      Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, SourceError> => {
-        const { cells, line, offset, problem } = record
-        const position = `${file.label}:${line}`
-        if (header !== undefined) {
-          if (problem !== undefined) return Effect.succeed({ position, offset, problem, raw: JSON.stringify(cells) })
-          const row = toRow(position, header, cells, decode)
-          return Effect.succeed(row === undefined ? undefined : { ...row, offset })
-        }
-        header = cells
-        const wrong = problem ?? problemOfHeader(cells)
-        return wrong === undefined
-          ? Effect.as(checkHeader(file.label, cells, delimiter), undefined)
-          : Effect.fail(new SourceError({ source: name, message: `${position}: ${wrong}` }))
-      }),
-      Stream.filter((row): row is Node.ReadRow<A> => row !== undefined)
-    )
-  })
+): Files<A> =>
+  FileSource.make(
+    name,
+    options,
+    (file) => {
+      const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
+      const read = CsvCells.reader(options.schema)
+      const delimiter = options.delimiter ?? ","
+      let header: ReadonlyArray<string> | undefined
+      const records = CsvRecords.read(file.bytes, { delimiter, maxRecordSize: TextLine.maxBytes, from: file.from })
+      return records.pipe(
+        Stream.mapError((error) =>
+          error instanceof CsvRecords.CsvProblem
+            ? file.fail(`${error.line}: ${error.message}: fix the row; the rows before it were read`)
+            : error
+        ),
+        Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, FileSource.SourceError> => {
+          const { cells, line, offset, problem } = record
+          const position = `${file.label}:${line}`
+          if (header !== undefined) {
+            if (problem !== undefined) return Effect.succeed({ position, offset, problem, raw: JSON.stringify(cells) })
+            const row = toRow(position, header, cells, read, decode)
+            return Effect.succeed(row === undefined ? undefined : { ...row, offset })
+          }
+          if (problem !== undefined) return Effect.fail(file.fail(`${line}: ${problem}`))
+          header = columnsOf(cells)
+          return Effect.as(checkHeader(file.label, cells, header, delimiter), undefined)
+        }),
+        Stream.filter((row): row is Node.ReadRow<A> => row !== undefined)
+      )
+    },
+    ["schema", "delimiter"]
+  )
 
-/** Duplicate column names would lose a value. */
-const problemOfHeader = (columns: ReadonlyArray<string>): string | undefined => {
+/** The names of columns: each has one of its own. */
+const columnsOf = (cells: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const taken = new Set(cells)
   const seen = new Set<string>()
-  for (const column of columns) {
-    if (column !== "" && seen.has(column)) return `two columns are named ${column}: rename one of them`
-    seen.add(column)
-  }
-  return undefined
+  return cells.map((cell, at) => {
+    if (cell !== "" && !seen.has(cell)) {
+      seen.add(cell)
+      return cell
+    }
+    const base = cell === "" ? "column" : cell
+    let number = cell === "" ? at + 1 : 2
+    while (taken.has(`${base}_${number}`) || seen.has(`${base}_${number}`)) number++
+    seen.add(`${base}_${number}`)
+    return `${base}_${number}`
+  })
 }
 
 /** Reads an array or any other iterable. */
@@ -188,7 +318,6 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
   return fromReading(
     name,
     "values",
-    undefined,
     "keep",
     Effect.sync(() => {
       let read = 0
@@ -243,7 +372,6 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
   fromReading(
     name,
     "stream",
-    undefined,
     "keep",
     Effect.sync(() => {
       let read = 0
@@ -300,7 +428,6 @@ export const make = <A, E = never, R = never>(
   fromReading<A, E, R>(
     name,
     "a custom source",
-    undefined,
     options.onError ?? "keep",
     Effect.map(options.open, ({ rows, size }) => {
       const decode = decoder(options.schema)
@@ -318,109 +445,18 @@ export const make = <A, E = never, R = never>(
 const fromReading = <A, E, R>(
   name: string,
   origin: string,
-  path: FilePath | undefined,
   onError: Node.OnError,
   open: Effect.Effect<Node.SourceReading<A, E, R>, E, R>
-): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, path, onError, open }, undefined)
+): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, paths: [], onError, open }, undefined)
 
-interface File {
-  /** The name of the source in messages. */
-  readonly label: string
-  readonly bytes: Stream.Stream<Uint8Array, SourceError>
-}
+type Decode<A> = (position: string, raw: unknown) => Node.ReadRow<A>
 
-const fromFile = <A>(
-  name: string,
-  options: { readonly path: FilePath; readonly onError?: Node.OnError },
-  read: (file: File) => Stream.Stream<Node.ReadRow<A>, SourceError>
-): Node.Node<A, SourceError, Platform> => {
-  OptionNames.check(`source ${name}`, options, ["path", "schema", "onError", "delimiter", "columns"])
-  return fromReading(
-    name,
-    typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
-    options.path,
-    options.onError ?? "keep",
-    Effect.gen(function* () {
-      const given = yield* Parameter.valueOf(options.path)
-      let size: number | undefined
-      let bytes: Stream.Stream<Uint8Array, SourceError>
-      let label: string
-      if (given === "-") {
-        const stdio = yield* Stdio.Stdio
-        label = "standard input"
-        bytes = Stream.mapError(
-          stdio.stdin,
-          (error) => new SourceError({ source: name, message: FileProblem.describe(error) })
-        )
-      } else {
-        const path = yield* Path.Path
-        const unreadable = (why: string) => new SourceError({ source: name, message: `${label}: ${why}` })
-        const file = yield* Effect.mapError(
-          FilePlace.pathOf(given),
-          (error) =>
-            new SourceError({
-              source: name,
-              message: `${String(given)}: cannot be read: ${FileProblem.describe(error)}`
-            })
-        )
-        const fromHere = path.relative(path.resolve("."), path.resolve(file))
-        label = fromHere.startsWith("..") ? file : fromHere
-        const place = yield* Effect.mapError(FilePlace.resolve(file), (error) =>
-          unreadable(`cannot be read: ${FileProblem.describe(error)}`)
-        )
-        const problem = FilePlace.problemOf(place, `source ${name}`, path.resolve("."))
-        if (problem !== undefined) return yield* unreadable(problem)
-        // The length of a pipe is not known in advance.
-        if (place.kind === "file") size = Number(place.info!.size)
-        if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
-        const fs = yield* FileSystem.FileSystem
-        bytes = FileBytes.read(place).pipe(
-          Stream.mapError((error) => unreadable(`cannot be read: ${FileProblem.describe(error)}`)),
-          Stream.provideService(FileSystem.FileSystem, fs)
-        )
-      }
-      return {
-        size,
-        rows: read({ label, bytes: checkEncoding(name, label, bytes) })
-      }
-    })
-  )
-}
-
-const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Array, SourceError>) => {
-  let first = true
-  return Stream.mapEffect(bytes, (chunk) => {
-    if (first) {
-      first = false
-      const [a, b] = chunk
-      if (a === 0x1f && b === 0x8b) {
-        return Effect.fail(
-          new SourceError({
-            source: name,
-            message: `${label}: the file is compressed with gzip: decompress it, or read it through a pipe (source ${name})`
-          })
-        )
-      }
-      if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) {
-        return Effect.fail(new SourceError({ source: name, message: `${label}: ${TextLine.utf16} (source ${name})` }))
-      }
-    }
-    return Effect.succeed(chunk)
-  })
-}
-
-/** `JsonArray` does not expect a byte order mark. */
-const withoutBom = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E, R> => {
-  let first = true
-  return Stream.map(bytes, (chunk) => {
-    const bom = first && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf
-    first = false
-    return bom ? chunk.subarray(3) : chunk
-  })
-}
+/** Decodes JSON, in the form that the schema has in JSON. */
+const jsonDecoder = <A>(schema: Schema.Codec<A, unknown>): Decode<A> =>
+  decoder(Schema.toCodecJson(schema) as Schema.Codec<A, unknown>)
 
 /** Decodes by a schema, or returns the problem. */
-const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
+const decoder = <A>(schema: Schema.Codec<A, unknown>): Decode<A> => {
   const decode = Schema.decodeUnknownExit(schema)
   return (position: string, raw: unknown): Node.ReadRow<A> => {
     const exit = decode(raw)
@@ -447,16 +483,20 @@ const toRow = <A>(
   position: string,
   header: ReadonlyArray<string>,
   cells: ReadonlyArray<string>,
-  decode: (position: string, raw: unknown) => Node.ReadRow<A>
+  read: ReturnType<typeof CsvCells.reader>,
+  decode: Decode<A>
 ): Node.ReadRow<A> | undefined => {
   if (cells.length === 1 && cells[0]!.trim() === "" && header.length > 1) return undefined
+  const raw = () => JSON.stringify(cells)
   if (cells.length !== header.length)
-    return {
-      position,
-      problem: `has ${cells.length} cells where the header has ${header.length}`,
-      raw: JSON.stringify(cells)
-    }
-  const row = decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))
+    return { position, problem: `has ${cells.length} cells where the header has ${header.length}`, raw: raw() }
+  const values: Record<string, unknown> = {}
+  for (const [at, column] of header.entries()) {
+    const cell = read(column, cells[at]!)
+    if (cell._tag === "Problem") return { position, problem: `${column}: ${cell.problem}`, raw: raw() }
+    if (cell._tag === "Value") values[column] = cell.value
+  }
+  const row = decode(position, values)
   return "problem" in row && row.problem.includes("Missing key")
     ? { ...row, problem: `${row.problem} (the header has ${oneLine(header.join(", ")).slice(0, MOST_HEADER)})` }
     : row
@@ -465,15 +505,26 @@ const toRow = <A>(
 /** The most characters of a header in a message. */
 const MOST_HEADER = 200
 
-const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: string) => {
-  const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))
-  return header.length === 1 && other !== undefined
-    ? Effect.logWarning(
-        `${label}: one column found, and its name contains ${JSON.stringify(other)}: if that is the delimiter, set { delimiter: ${JSON.stringify(
-          other
-        )} }`
+const checkHeader = (
+  label: string,
+  cells: ReadonlyArray<string>,
+  header: ReadonlyArray<string>,
+  delimiter: string
+): Effect.Effect<void> => {
+  const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && cells[0]!.includes(candidate))
+  if (header.length === 1 && other !== undefined) {
+    return Effect.logWarning(
+      `${label}: one column found, and its name contains ${JSON.stringify(other)}: if that is the delimiter, set { delimiter: ${JSON.stringify(
+        other
+      )} }`
+    )
+  }
+  const renamed = header.flatMap((name, at) => (name === cells[at] ? [] : [`column ${at + 1} is ${name}`]))
+  return renamed.length === 0
+    ? Effect.void
+    : Effect.logWarning(
+        `${label}: ${oneLine(renamed.join(", ")).slice(0, MOST_HEADER)}: its name is empty, or that of another column`
       )
-    : Effect.void
 }
 
 const oneLine = (text: string): string =>

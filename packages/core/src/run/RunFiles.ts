@@ -14,6 +14,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as ContentHash from "../encoding/ContentHash.ts"
+import * as FileList from "../file/FileList.ts"
 import * as FilePlace from "../file/FilePlace.ts"
 import * as FileProblem from "../file/FileProblem.ts"
 import * as WholeFile from "../file/WholeFile.ts"
@@ -94,6 +95,28 @@ export const fileNameOf = (name: string): string => {
     : `${safe.slice(0, MOST_NAME)}-${ContentHash.make(name).slice(0, 8)}`
 }
 
+/** The files that a path of a source names. */
+const usesOf = Effect.fnUntraced(function* (name: string, path: string | URL) {
+  const what = `source ${name}`
+  if (path === "-") {
+    // A file that standard input is redirected from is read like any other.
+    const place = yield* Effect.option(FilePlace.resolve("/dev/stdin"))
+    return Option.isSome(place) && place.value.kind === "file" ? [{ what, place: place.value, isWritten: false }] : []
+  }
+  const files = yield* Effect.mapError(FileList.of(path), (error) =>
+    refuse(`${String(path)}: cannot be read: ${FileProblem.describe(error)} (${what})`)
+  )
+  return yield* Effect.forEach(files, (file) =>
+    Effect.gen(function* () {
+      const place = yield* resolve(what, file, "read")
+      const problem = FilePlace.problemOf(place, what, (yield* Path.Path).resolve("."))
+      if (problem !== undefined) return yield* refuse(`${place.path}: ${problem}`)
+      yield* allowed(place.real, { readable: true }, `${place.path}: cannot be read (${what})`)
+      return { what, place, isWritten: false }
+    })
+  )
+})
+
 /**
  * Compares all files of a run. Fails when one cannot be read or written, or when two that must differ are the same.
  */
@@ -107,22 +130,11 @@ export const check = Effect.fnUntraced(function* (
       : path
   const uses: Array<Use> = []
   for (const { kind, name } of flow.graph.nodes) {
-    if (kind._tag !== "Source" || kind.path === undefined || options.given?.has(name) === true) continue
-    const path = valueOf(kind.path as FilePath)
-    if (path === undefined) continue
-    if (path === "-") {
-      // A file that standard input is redirected from is read like any other.
-      const place = yield* Effect.option(FilePlace.resolve("/dev/stdin"))
-      if (Option.isSome(place) && place.value.kind === "file") {
-        uses.push({ what: `source ${name}`, place: place.value, isWritten: false })
-      }
-      continue
+    if (kind._tag !== "Source" || options.given?.has(name) === true) continue
+    for (const given of kind.paths) {
+      const path = valueOf(given as FilePath)
+      if (path !== undefined) uses.push(...(yield* usesOf(name, path)))
     }
-    const place = yield* resolve(`source ${name}`, path, "read")
-    const problem = FilePlace.problemOf(place, `source ${name}`, (yield* Path.Path).resolve("."))
-    if (problem !== undefined) return yield* refuse(`${place.path}: ${problem}`)
-    yield* allowed(place.real, { readable: true }, `${place.path}: cannot be read (source ${name})`)
-    uses.push({ what: `source ${name}`, place, isWritten: false })
   }
   const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
   let toStdout = false
