@@ -240,7 +240,6 @@ describe("outputs", () => {
   let nested: unknown = "x"
   for (let i = 0; i < 20_000; i++) nested = [nested]
   for (const [name, value] of [
-    ["a big integer", 5n],
     ["itself", circular],
     ["20,000 levels", nested],
     ["a getter that throws", Object.defineProperty({}, "x", { enumerable: true, get: () => JSON.parse("{") })]
@@ -267,6 +266,80 @@ describe("outputs", () => {
       })
     )
   }
+
+  const Values = Schema.Struct({
+    text: Schema.String,
+    number: Schema.Number,
+    big: Schema.BigInt,
+    date: Schema.Date,
+    is: Schema.Boolean,
+    map: Schema.ReadonlyMap(Schema.String, Schema.BigInt),
+    set: Schema.ReadonlySet(Schema.Int),
+    list: Schema.Array(Schema.NullOr(Schema.Finite)),
+    maybe: Schema.optionalKey(Schema.Finite),
+    none: Schema.NullOr(Schema.Finite),
+    inner: Schema.Struct({ word: Schema.String, at: Schema.optionalKey(Schema.Date) })
+  })
+  const date = fc.date({ min: new Date("0001-01-01"), max: new Date("9999-12-31"), noInvalidDate: true })
+  const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => (Object.is(x, -0) ? 0 : x))
+  const values = fc.record(
+    {
+      text: fc.string({ unit: "grapheme" }),
+      number: fc.double().map((x) => (Object.is(x, -0) ? 0 : x)),
+      big: fc.bigInt(),
+      date,
+      is: fc.boolean(),
+      map: fc.array(fc.tuple(fc.string(), fc.bigInt())).map((pairs) => new Map(pairs)),
+      set: fc.array(fc.integer()).map((items) => new Set(items)),
+      list: fc.array(fc.option(finite)),
+      maybe: finite,
+      none: fc.option(finite),
+      inner: fc.record({ word: fc.string(), at: date }, { requiredKeys: ["word"] })
+    },
+    { requiredKeys: ["text", "number", "big", "date", "is", "map", "set", "list", "none", "inner"] }
+  )
+  for (const [name, sink, source] of [
+    ["JSON Lines", Sink.jsonl, Source.jsonl],
+    ["JSON", Sink.json, Source.json],
+    ["CSV", Sink.csv, Source.csv]
+  ] as const) {
+    it.live(`come back equal from ${name}, whatever their schema holds`, () =>
+      Effect.promise(() =>
+        fc.assert(
+          fc.asyncProperty(fc.array(values, { minLength: 1, maxLength: 4 }), (given) =>
+            Effect.gen(function* () {
+              const path = join(folder(), "rows")
+              yield* write(sink(path, Source.fromIterable("given", given)))
+              const { failed, rows } = yield* read(source("rows", { path, schema: Values }))
+              assert.deepStrictEqual(failed, [])
+              assert.deepStrictEqual<unknown>(rows, given)
+            }).pipe(Effect.runPromise)
+          ),
+          { numRuns: 30 }
+        )
+      )
+    )
+  }
+
+  it.live("have the columns of all rows, wherever they come first, and no formulas where that is said", () =>
+    Effect.gen(function* () {
+      const path = join(folder(), "rows.csv")
+      const rows = [
+        { a: 1 },
+        { a: 2, b: "=1+1" },
+        { c: "-x", a: -3 },
+        ...Array.from({ length: 2_000 }, () => ({ d: '"' }))
+      ]
+      yield* write(Sink.csv(path, Source.fromIterable("given", rows)))
+      const text = readFileSync(path, "utf8").split("\n")
+      assert.deepStrictEqual(text.slice(0, 5), ["a,b,c,d", "1,,,", "2,=1+1,,", "-3,,-x,", ',,,""""'])
+      assert.lengthOf(text, 2_005)
+      yield* write(Sink.csv(path, Source.fromIterable("given", rows.slice(0, 3)), { escapeFormulas: true }))
+      assert.strictEqual(readFileSync(path, "utf8"), "a,b,c\n1,,\n2,'=1+1,\n-3,,'-x\n")
+      yield* write(Sink.csv(path, Source.fromIterable("given", rows.slice(0, 3)), { columns: ["b", "a"] }))
+      assert.strictEqual(readFileSync(path, "utf8"), "b,a\n,1\n=1+1,2\n,-3\n")
+    })
+  )
 
   it.effect("that cannot be written say so in one line", () =>
     Effect.gen(function* () {

@@ -84,7 +84,7 @@ async function* withFirst(first: Uint8Array, rest: AsyncIterator<Uint8Array>): A
     yield first
     for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
   } finally {
-    // Whoever reads no further closes the file.
+    // A reader that stops early closes the file.
     await rest.return?.()
   }
 }

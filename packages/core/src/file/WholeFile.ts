@@ -30,6 +30,7 @@ import * as Path from "effect/Path"
 import * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { hash, randomBytes } from "node:crypto"
 import { statfs } from "node:fs/promises"
 import { hostname } from "node:os"
@@ -50,6 +51,10 @@ export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
 
 export interface WholeFile {
   readonly write: (text: string) => Effect.Effect<void, WriteError>
+  /** Replaces what was written by what `f` makes of it; `undefined` for a stream. */
+  readonly rewrite?: (
+    f: (bytes: Stream.Stream<Uint8Array, unknown>) => Stream.Stream<string, unknown>
+  ) => Effect.Effect<void, WriteError>
   /** Completes the file: moves it to its destination. */
   readonly finish: Effect.Effect<void, WriteError>
 }
@@ -100,12 +105,38 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
   if (mode !== undefined) yield* Effect.ignore(fs.chmod(partial, mode))
   const { flush, write } = buffered(handle, fail)
   const ended = partialOf(place.real)
+  const again = `${partial}.again`
+  const rewrite: WholeFile["rewrite"] = (f) =>
+    Effect.andThen(
+      flush,
+      Effect.scoped(
+        Effect.gen(function* () {
+          const to = yield* fs.open(again, { flag: "wx", mode: mode ?? 0o666 })
+          const copy = buffered(to, fail)
+          yield* Stream.runForEach(f(fs.stream(partial)), copy.write)
+          yield* copy.flush
+          yield* to.sync
+          yield* fs.rename(again, partial)
+        })
+      )
+    ).pipe(
+      Effect.onError(() => Effect.ignore(fs.remove(again))),
+      Effect.mapError((error) =>
+        error instanceof WriteError
+          ? error
+          : new WriteError({
+              path: place.path,
+              message: `${place.path}: cannot be written: ${PlatformError.isPlatformError(error) ? FileProblem.describe(error) : String(error)}`
+            })
+      )
+    )
   let isDone = false
   yield* Effect.addFinalizer(() =>
     isDone ? Effect.void : Effect.andThen(Effect.ignore(flush), Effect.ignore(keep(fs, partial, ended)))
   )
   return {
     write,
+    rewrite,
     finish: flush.pipe(
       Effect.andThen(Effect.mapError(handle.sync, fail)),
       Effect.andThen(Effect.mapError(putInPlace(fs, partial, place.real), fail)),

@@ -22,7 +22,7 @@ interface Column {
   readonly hasNull: boolean
   readonly isOptional: boolean
   readonly hasUndefined: boolean
-  /** Lists and records, which are JSON in their cell. */
+  /** Lists, records, maps and sets, which are JSON in their cell. */
   readonly isNested: boolean
 }
 
@@ -48,19 +48,27 @@ const columnOf = (ast: SchemaAST.AST): Column => {
     hasNull: has(SchemaAST.isNull),
     isOptional: ast.context?.isOptional === true,
     hasUndefined: has(SchemaAST.isUndefined),
-    isNested: has((one) => SchemaAST.isArrays(one) || SchemaAST.isObjects(one))
+    isNested: has((one) => SchemaAST.isArrays(one) || SchemaAST.isObjects(one) || SchemaAST.isDeclaration(one))
   }
 }
 
-/** The columns that a schema names; none where it takes any. */
-const columnsOf = (schema: Schema.Top): ReadonlyMap<string, Column> => {
-  const ast = SchemaAST.toType(schema.ast)
-  return new Map(
-    SchemaAST.isObjects(ast)
-      ? ast.propertySignatures.map(({ name, type }) => [String(name), columnOf(type)] as const)
-      : []
-  )
+/** A column with the fields that lead to its value: `review.text` is a field of a record. */
+interface Place {
+  readonly column: Column
+  readonly path: ReadonlyArray<string>
 }
+
+/** The columns that a schema names; none where it takes any. */
+const placesOf = (ast: SchemaAST.AST, before: ReadonlyArray<string> = []): ReadonlyArray<readonly [string, Place]> =>
+  SchemaAST.isObjects(ast)
+    ? ast.propertySignatures.flatMap(({ name, type }) => {
+        const path = [...before, String(name)]
+        return [
+          [path.join("."), { column: columnOf(type), path }] as const,
+          ...membersOf(type).flatMap((member) => placesOf(member, path))
+        ]
+      })
+    : []
 
 const value = (cell: unknown): Cell => ({ _tag: "Value", value: cell })
 
@@ -97,11 +105,24 @@ const read = (column: Column, cell: string): Cell => {
   return isNested && /^[[{]/.test(trimmed) ? nested(trimmed) : value(trimmed)
 }
 
-/** Reads cells by the names of their columns. */
-export const reader = (schema: Schema.Top): ((name: string, cell: string) => Cell) => {
-  const columns = columnsOf(schema)
-  return (name, cell) => {
-    const column = columns.get(name)
-    return column === undefined ? value(cell) : read(column, cell)
+const put = (record: Record<string, unknown>, [name = "", ...rest]: ReadonlyArray<string>, found: unknown): void => {
+  if (rest.length === 0) record[name] = found
+  else put((record[name] ??= {}) as Record<string, unknown>, rest, found)
+}
+
+/** Reads the cells of a row by the names of their columns: a record, or what is wrong with one of them. */
+export const reader = (
+  schema: Schema.Top
+): ((header: ReadonlyArray<string>, cells: ReadonlyArray<string>) => Record<string, unknown> | string) => {
+  const places = new Map(placesOf(SchemaAST.toType(schema.ast)))
+  return (header, cells) => {
+    const record: Record<string, unknown> = {}
+    for (const [at, name] of header.entries()) {
+      const place = places.get(name)
+      const cell = place === undefined ? value(cells[at]) : read(place.column, cells[at]!)
+      if (cell._tag === "Problem") return `${name}: ${cell.problem}`
+      if (cell._tag === "Value") put(record, place?.path ?? [name], cell.value)
+    }
+    return record
   }
 }

@@ -19,15 +19,16 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Csv from "effect/encoding/Csv"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as JsonForm from "../encoding/JsonForm.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import * as FilePlace from "../file/FilePlace.ts"
 import * as FileProblem from "../file/FileProblem.ts"
 import * as WholeFile from "../file/WholeFile.ts"
+import * as CsvText from "./CsvText.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import type { FilePath, Platform } from "./Source.ts"
@@ -127,44 +128,21 @@ export const json = <S extends Rows>(
 /**
  * Writes CSV with a header. Nested records become columns joined by dots (`review.text`); lists become JSON.
  *
- * The first row decides the columns, unless `columns` does. Fields that only later rows have are reported in a warning.
+ * All fields of all rows are columns. A file is written once more when later rows have fields that earlier ones lack;
+ * standard output and pipes cannot be, and a warning says what is left out.
  */
 export const csv = <S extends Rows>(
   path: FilePath,
   rows: S,
-  options?: { readonly delimiter?: string; readonly columns?: ReadonlyArray<string> }
+  options: CsvText.Options = {}
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
   toText(path, rows, () => {
-    let columns = options?.columns
-    let started = false
-    let warned = false
+    const writer = CsvText.make(options)
     return {
-      row: (value) => flatten(value),
-      join: (records) =>
-        Effect.gen(function* () {
-          columns ??= Object.keys(records[0]!)
-          const headers = !started
-          started = true
-          const known = new Set(columns)
-          const extra = warned ? undefined : records.flatMap(Object.keys).find((name) => !known.has(name))
-          if (extra !== undefined) {
-            warned = true
-            yield* Effect.logWarning(
-              `a row has a field ${extra} that is not a column and is left out: set the columns with { columns: [...] }`
-            )
-          }
-          return yield* Stream.mkString(
-            Stream.pipeThroughChannel(
-              Stream.fromIterable(records),
-              Csv.encodeString({
-                columns,
-                headers,
-                newline: "\n",
-                ...(options?.delimiter === undefined ? undefined : { delimiter: options.delimiter })
-              })
-            )
-          )
-        })
+      row: (value) => CsvText.cellsOf(value, options),
+      join: writer.write,
+      completed: writer.completed,
+      left: writer.extra
     }
   })
 
@@ -304,6 +282,10 @@ interface Encoder<A> {
   readonly row: (value: unknown) => A
   readonly join: (rows: ReadonlyArray<A>) => string | Effect.Effect<string, { readonly message: string }>
   readonly end?: () => string
+  /** Writes the file once more, with what only its end tells. */
+  readonly completed?: CsvText.Writer["completed"]
+  /** A field of a row that is not written. */
+  readonly left?: CsvText.Writer["extra"]
 }
 
 /** The most characters joined at once. */
@@ -381,11 +363,20 @@ const toText = <A, E, R>(
                 target.write
               )
         })
+      const complete = Effect.suspend(() => {
+        const completed = encode.completed?.()
+        if (completed !== undefined && target.rewrite !== undefined) return target.rewrite(completed)
+        const left = encode.left?.()
+        if (completed === undefined && left === undefined) return Effect.void
+        return Effect.logWarning(
+          `output ${name}: ${left === undefined ? "later rows have fields that the first one lacks" : `rows have a field ${left} that is not a column`}: set the columns with { columns: [...] }`
+        )
+      })
       return {
         write,
-        finish: Effect.andThen(
-          Effect.suspend(() => (encode.end === undefined ? Effect.void : target.write(encode.end()))),
-          target.finish
+        finish: Effect.suspend(() => (encode.end === undefined ? Effect.void : target.write(encode.end()))).pipe(
+          Effect.andThen(complete),
+          Effect.andThen(target.finish)
         )
       }
     })
@@ -410,6 +401,10 @@ const shortName = (url: URL): string => {
 
 interface Target {
   readonly write: (text: string) => Effect.Effect<void, SinkError>
+  /** Replaces what was written; `undefined` where it cannot be read again. */
+  readonly rewrite?: (
+    f: (bytes: Stream.Stream<Uint8Array, unknown>) => Stream.Stream<string, unknown>
+  ) => Effect.Effect<void, SinkError>
   readonly finish: Effect.Effect<void, SinkError>
 }
 
@@ -434,40 +429,10 @@ const toFile = Effect.fnUntraced(function* (given: string | URL) {
   const file = yield* Effect.mapError(WholeFile.open(given), fail)
   const target: Target = {
     write: (text) => Effect.mapError(file.write(text), fail),
+    ...(file.rewrite === undefined ? undefined : { rewrite: (f) => Effect.mapError(file.rewrite!(f), fail) }),
     finish: Effect.mapError(file.finish, fail)
   }
   return target
 })
 
-/** Turns dates, URLs and collections into what JSON writes for them, or into lists. */
-const plainOf = (value: unknown): unknown => {
-  if (typeof value !== "object" || value === null) return value
-  if ("toJSON" in value && typeof value.toJSON === "function") return value.toJSON() as unknown
-  return value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : value
-}
-
-const stringify = (value: unknown): string => SafeText.json(JSON.stringify(value) ?? "null")
-
-/** The most levels of nested records that become columns. */
-const DEPTH = 64
-const MOST_COLUMNS = 10_000
-
-const flatten = (
-  given: unknown,
-  prefix = "",
-  out: Record<string, string> = Object.create(null) as Record<string, string>,
-  left = DEPTH
-): Record<string, string> => {
-  const value = plainOf(given)
-  if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or contains itself`)
-    for (const [name, field] of Object.entries(value)) {
-      flatten(field, prefix === "" ? name : `${prefix}.${name}`, out, left - 1)
-    }
-    if (Object.keys(out).length > MOST_COLUMNS) throw new Error(`it has more than ${MOST_COLUMNS} fields`)
-  } else {
-    out[prefix === "" ? "value" : prefix] =
-      value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value)
-  }
-  return out
-}
+const stringify = (value: unknown): string => SafeText.json(JsonForm.stringify(value))

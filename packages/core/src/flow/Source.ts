@@ -252,7 +252,7 @@ class WholeText {
  * Reads a CSV file (RFC 4180) whose first record names the columns. Each field is text until its schema decodes it.
  *
  * **Details** An empty cell of an optional column that holds no text is missing, and one of a nullable column is `null`.
- * `TRUE` and `False` are booleans, and lists and records in a cell are JSON. A second column with the name of another is
+ * `TRUE` and `False` are booleans, lists in a cell are JSON, and `review.text` is a field of the record `review`. A second column with the name of another is
  * `name_2`, and one without a name `column_3`: a warning says so.
  */
 export const csv = <A>(
@@ -490,13 +490,9 @@ const toRow = <A>(
   const raw = () => JSON.stringify(cells)
   if (cells.length !== header.length)
     return { position, problem: `has ${cells.length} cells where the header has ${header.length}`, raw: raw() }
-  const values: Record<string, unknown> = {}
-  for (const [at, column] of header.entries()) {
-    const cell = read(column, cells[at]!)
-    if (cell._tag === "Problem") return { position, problem: `${column}: ${cell.problem}`, raw: raw() }
-    if (cell._tag === "Value") values[column] = cell.value
-  }
-  const row = decode(position, values)
+  const record = read(header, cells)
+  if (typeof record === "string") return { position, problem: record, raw: raw() }
+  const row = decode(position, record)
   return "problem" in row && row.problem.includes("Missing key")
     ? { ...row, problem: `${row.problem} (the header has ${oneLine(header.join(", ")).slice(0, MOST_HEADER)})` }
     : row
