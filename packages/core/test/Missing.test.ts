@@ -321,6 +321,8 @@ describe("a filter that asks a model", () => {
           ({ failures }) => failures[0]?.message
         )
       assert.include(yield* of("promise", () => Promise.resolve(true)), "returns a promise")
+      for (const given of [undefined, null, 1, "yes", Effect.succeed("yes"), {}])
+        assert.include(yield* of("condition", () => given), "return true or false", String(given))
       assert.throws(
         () => Flow.where("where", person, asks, { pack: { size: 2 } }),
         "filter where: a step with pack needs"
@@ -410,6 +412,40 @@ describe("a join", () => {
       assert.lengthOf(all.values, 3)
     })
   )
+})
+
+describe("a node", () => {
+  const one = numbers(1)
+  const other = Flow.map("other", { one }, ({ one }) => one)
+  const on = [(value: unknown) => value, (value: unknown) => value] as never
+  for (const [kind, make] of [
+    ["step", (options: object) => Flow.step("x", { one }, ({ one }) => one, options)],
+    ["filter", (options: object) => Flow.filter("x", { one }, () => true, options)],
+    ["where", (options: object) => Flow.where("x", one, () => true, options)],
+    ["expand", (options: object) => Flow.expand("x", { one }, ({ one }) => [one], options)],
+    ["reduce", (options: object) => Flow.reduce("x", { one }, { initial: () => 0, step: (n) => n, ...options })],
+    ["group", (options: object) => Flow.group("x", { one }, { by: () => 1, ...options }, () => 1)],
+    ["distinct", (options: object) => Flow.distinct("x", { one }, { by: () => 1, ...options })],
+    ["join", (options: object) => Flow.join("x", { one }, { other }, { on, ...options })],
+    [
+      "nearest",
+      (options: object) => Flow.nearest("x", { one }, { other }, { by: [one as never, one as never], ...options })
+    ],
+    ["embed", (options: object) => Flow.embed("x", { one }, () => "", options)]
+  ] as const) {
+    it(`refuses options that it does not have, and names it (${kind})`, () => {
+      assert.doesNotThrow(() => make({}))
+      assert.throws(() => make({ mising: "keep" }), / x has no option mising/)
+    })
+  }
+
+  it("has a name of its own, that no place of the report can be taken for", () => {
+    assert.throws(() => Flow.join("joined", { one }, { one: other }, { on }), "both sides are named one")
+    assert.throws(() => Flow.map("a / b", { one }, ({ one }) => one), "/")
+    for (const concurrency of [0, 1.5, -1])
+      assert.throws(() => Flow.group("group", { one }, { by: () => 1, concurrency }, () => 1), "concurrency")
+    assert.throws(() => Flow.group("group", { one }, { by: () => 1, take: 0 }, () => 1), "take")
+  })
 })
 
 describe("a function that returns a promise", () => {

@@ -65,6 +65,21 @@ const operations = {
       ({ kept }) => kept.text
     ),
   filterByText,
+  where: (name: string, text: Text) => Flow.where(name, text, (text) => digit(text) % 3 !== 1),
+  whereAnswer: (name: string, text: Text) =>
+    Flow.where(name, text, (text) => Effect.map(ask(`${name} ${text}`), (answer) => digit(answer) % 2 === 1)),
+  choice: (name: string, text: Text) =>
+    Flow.step(name, { text }, ({ text }) => (digit(text) > 4 ? ask(`${name} ${text}`) : Effect.succeed(text))),
+  each: (name: string, text: Text) =>
+    Flow.step(name, { text }, ({ text }) =>
+      Effect.map(
+        Effect.forEach(
+          Array.from({ length: digit(text) % 3 }, (_, n) => n),
+          (n) => ask(`${name} ${n} ${text}`)
+        ),
+        (answers) => `${text} ${answers.length}`
+      )
+    ),
   refined: (name: string, text: Text) =>
     Flow.step(name, { text }, ({ text }) =>
       Effect.map(
@@ -201,6 +216,13 @@ describe("a plan", () => {
       assert.isUndefined((yield* store.runs.latest("id"))?.plan)
       assert.isUndefined(yield* planOf(poem, song))
       assert.isDefined(yield* planOf(song, song))
+      // A plan without what is kept is one of a run without it.
+      yield* store.runs.savePlan("id", Plan.toJson(yield* Plan.make(song, { cache: false })))
+      yield* Runner.run(song, { identity: "id", errorsFile: false })
+      assert.isUndefined((yield* store.runs.latest("id"))?.plan)
+      yield* store.runs.savePlan("id", Plan.toJson(yield* Plan.make(song, { cache: false })))
+      yield* Runner.run(song, { identity: "id", errorsFile: false, cache: false })
+      assert.isDefined((yield* store.runs.latest("id"))?.plan)
     }).pipe(Effect.provide(Host.layerMemory))
   )
 

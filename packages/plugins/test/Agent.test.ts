@@ -108,6 +108,60 @@ describe("Agent.run", () => {
     })
   )
 
+  it.live("fails where its last answer, for which there are no tools, is another call of one", () =>
+    Effect.gen(function* () {
+      const stubborn = TestModel.make(() => wants("Oslo"))
+      const run = yield* TestFlow.run(flowOf(answer(2)), { model: stubborn })
+      assert.lengthOf(run.failed, 4)
+      assert.include(run.failed[0]!.message, "in its last step")
+      assert.lengthOf(stubborn.calls(), 8)
+    })
+  )
+
+  it.live("ends in batches too, whose replays run the same tools again", () =>
+    Effect.gen(function* () {
+      const node = answer(5)
+      const run = yield* TestFlow.run(flowOf(node), {
+        model: model(() => 2),
+        host: NodeHost.layerMemory,
+        batch: {}
+      })
+      const use = { name: "weather", params: { city: "Oslo" }, result: "sunny in Oslo", isFailure: false }
+      assert.deepStrictEqual(run.rows(node)[0], { text: "heard 2", steps: 3, finished: true, tools: [use, use] })
+      assert.strictEqual(run.summary.calls.attempts, 12)
+      assert.deepInclude(run.summary.nodes.find(({ name }) => name === "answer")!.loops, { rows: 4, calls: 12 })
+    })
+  )
+
+  it.live("runs again where a tool is described otherwise", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(NodeHost.layerMemory)
+      const host = Layer.succeedContext(context)
+      const answers = model(() => 1)
+      const flow = (description: string) => {
+        const tools = Toolkit.make(
+          Tool.make("weather", {
+            description,
+            parameters: Schema.Struct({ city: Schema.String }),
+            success: Schema.String
+          })
+        )
+        const handled = tools.toLayer({ weather: () => Effect.succeed("sunny") })
+        return flowOf(
+          Flow.step("answer", { question: questions }, ({ question }) =>
+            Agent.run({ prompt: question, toolkit: tools, steps: 3 }).pipe(Effect.provide(handled))
+          )
+        )
+      }
+      yield* TestFlow.run(flow("today's weather"), { model: answers, host })
+      assert.lengthOf(answers.calls(), 8)
+      yield* TestFlow.run(flow("today's weather"), { model: answers, host })
+      assert.lengthOf(answers.calls(), 8)
+      yield* TestFlow.run(flow("tomorrow's weather"), { model: answers, host })
+      assert.lengthOf(answers.calls(), 16)
+    }).pipe(Effect.scoped)
+  )
+
   it("refuses a number of steps that leaves no room for a tool", () => {
     for (const steps of [0, 1, 1.5, Number.NaN])
       assert.throws(() => Agent.run({ prompt: "", toolkit, steps }), "Agent.run")

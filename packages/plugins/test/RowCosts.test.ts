@@ -140,6 +140,56 @@ describe("the cost of a row", () => {
     })
   )
 
+  it.live("is unknown in batches, whose calls have no row, also for rows that failed", () =>
+    Effect.gen(function* () {
+      const errorsFile = join(mkdtempSync(join(tmpdir(), "pipe-costs-")), "errors.jsonl")
+      const word = words("a", "b")
+      const one = Flow.step("one", { word }, ({ word }) =>
+        Effect.flatMap(ask(word), (text) => (word === "a" ? Effect.fail(new Error("no")) : Effect.succeed(text)))
+      )
+      const cost = Flow.cost(one)
+      const run = yield* TestFlow.run(flowOf({ one, cost }), {
+        model: TestModel.make(() => "x"),
+        host: NodeHost.layerMemory,
+        batch: {},
+        errorsFile
+      })
+      const unknown = { usd: null, calls: null, milliseconds: null }
+      assert.deepStrictEqual(run.rows(cost), [unknown])
+      assert.deepStrictEqual(JSON.parse(readFileSync(errorsFile, "utf8")).$cost, unknown)
+    })
+  )
+
+  it.live("includes what an earlier attempt of the run has spent on it", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(NodeHost.layerMemory)
+      const host = Layer.succeedContext(context)
+      const word = words("a", "b", "c")
+      const usage = { uncachedInput: 1_000, output: 0 }
+      let isOpen = false
+      const one = Flow.step("one", { word }, ({ word }) =>
+        Effect.flatMap(ask(word), (first) =>
+          word === "b" && !isOpen ? Effect.fail(new Error("no")) : ask(`${first} ${word}`)
+        )
+      )
+      const cost = Flow.cost(one)
+      const model = TestModel.make(({ prompt }) => TestModel.response({ text: prompt, usage }))
+      const flow = flowOf({ one, cost })
+      const { summary } = yield* TestFlow.run(flow, { model, host })
+      isOpen = true
+      const run = yield* TestFlow.run(flow, { model, host, resume: summary.run, retry: true })
+      // 0.15 USD per million tokens (openai.com/api/pricing, 2026-11): two calls, and the three of the row that failed.
+      assert.deepStrictEqual(
+        run.rows(cost).map(({ calls, usd }) => ({ calls, usd })),
+        [
+          { calls: 2, usd: "0.0003" },
+          { calls: 3, usd: "0.00045" },
+          { calls: 2, usd: "0.0003" }
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.live("is in the errors file of a row that failed", () =>
     Effect.gen(function* () {
       const errorsFile = join(mkdtempSync(join(tmpdir(), "pipe-costs-")), "errors.jsonl")
@@ -161,5 +211,6 @@ describe("the cost of a row", () => {
     assert.throws(() => Flow.cost(word), "word calls no model")
     assert.throws(() => Flow.cost(Flow.map("m", { word }, () => 1)), "m calls no model")
     assert.throws(() => Flow.cost(), "names no node")
+    assert.throws(() => Flow.cost(Flow.embed("vector", { word }, ({ word }) => word)), "no row has a cost of its own")
   })
 })

@@ -253,6 +253,23 @@ describe("Flow.nearest", () => {
     })
   )
 
+  it.live("has a similarity for numbers of any size", () =>
+    Effect.gen(function* () {
+      const p = vectors("p", [
+        [1, 1],
+        [-1e-200, -1e-200],
+        [0, 0]
+      ])
+      const q = vectors("q", [[1e200, 1e200]])
+      const near = Flow.nearest("near", { q }, { p }, { by: [q, p], count: 3 })
+      const run = yield* TestFlow.run(flowOf(near))
+      assert.deepStrictEqual(
+        run.rows(near)[0]!.p.map(({ similarity }) => similarity),
+        [1, 0, -1]
+      )
+    })
+  )
+
   it("refuses a number of rows that is none", () => {
     const q = vectors("q", [])
     assert.throws(() => Flow.nearest("near", { q }, { p: q }, { by: [q, q], count: 0 }), "nearest near")

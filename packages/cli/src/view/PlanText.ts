@@ -68,7 +68,8 @@ export const render = (plan: Plan.Plan): string => {
       { indent: "  " }
     )
   ]
-  if (plan.lines.length === 0) lines.splice(1, Number.POSITIVE_INFINITY, "  no step calls a model")
+  if (plan.lines.length === 0)
+    lines.splice(1, Number.POSITIVE_INFINITY, plan.unplanned > 0 ? "  no call was planned" : "  no step calls a model")
   const guessed = plan.lines.filter((line) => line.calls > 0 && line.learnedFrom === 0 && line.outputTokens.high > 0)
   if (guessed.length > 0) {
     lines.push(
@@ -79,7 +80,7 @@ export const render = (plan: Plan.Plan): string => {
   if (plan.unplanned > 0) {
     lines.push(
       "",
-      `  ${Format.of(plan.unplanned, "row")} could not be planned: a step failed on placeholder answers (a loop that gives up, for example), or a row cannot be read`,
+      `  ${Format.of(plan.unplanned, "row")} could not be planned, so ${plan.unplanned === 1 ? "its" : "their"} calls are not in the cost: a step failed on placeholder answers (a loop that gives up, for example), or fails for every answer`,
       ...(plan.problem === undefined ? [] : [`  the first: ${plan.problem}`])
     )
   }

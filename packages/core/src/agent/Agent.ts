@@ -26,7 +26,7 @@
  *
  * @since 0.1.0
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Chat from "effect/ai/Chat"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
@@ -39,6 +39,9 @@ import type * as CallState from "../client/CallState.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import * as RunHooks from "../client/RunHooks.ts"
+
+/** The most steps of a loop. */
+const MOST = 1_000
 
 /** The options of `run`. */
 export interface RunOptions<Tools extends Record<string, Tool.Any>> {
@@ -88,6 +91,14 @@ const looping = <A extends { readonly finished: boolean }, E, R>(
     })
   )
 
+const noAnswer = AiError.make({
+  module: "Agent",
+  method: "run",
+  reason: new AiError.InvalidOutputError({
+    description: "the model called a tool in its last step, where it may call none, and did not answer"
+  })
+})
+
 /**
  * Calls the model until it calls no tool any more, at most `steps` times. Tools run after each call, and their results go
  * to the next one.
@@ -104,11 +115,11 @@ export const run = <Tools extends Record<string, Tool.Any>, O extends RunOptions
 > => {
   const { prompt, steps, toolkit } = options
   OptionNames.check("Agent.run", options, ["prompt", "toolkit", "steps"])
-  OptionNames.checkNumbers("Agent.run", { steps }, { steps: { least: 2, isWhole: true } })
-  const tools: Array<ToolUse> = []
+  OptionNames.checkNumbers("Agent.run", { steps }, { steps: { least: 2, most: MOST, isWhole: true } })
   const from = (
     chat: Chat.Chat,
-    step: number
+    step: number,
+    tools: ReadonlyArray<ToolUse>
   ): Effect.Effect<
     { readonly calls: number; readonly result: RunResult },
     AiError.AiError,
@@ -119,23 +130,28 @@ export const run = <Tools extends Record<string, Tool.Any>, O extends RunOptions
         prompt: [],
         // Its errors and services are those of the result.
         toolkit: toolkit as Toolkit.WithHandler<Record<string, Tool.Any>>,
-        toolChoice: step === steps ? "none" : "auto"
+        // Tools that a model calls all the same do not run.
+        toolChoice: step === steps ? "none" : "auto",
+        disableToolCallResolution: step === steps
       }),
       (response) => {
+        if (step === steps && response.text === "") return Effect.fail(noAnswer)
         const results = new Map(response.toolResults.map((result) => [result.id, result]))
-        for (const { id, name, params } of response.toolCalls) {
+        const used = response.toolCalls.map(({ id, name, params }): ToolUse => {
           const result = results.get(id)
-          tools.push({ name, params, result: result?.encodedResult, isFailure: result?.isFailure ?? true })
-        }
-        if (response.toolCalls.length > 0 && step < steps) return from(chat, step + 1)
+          return { name, params, result: result?.encodedResult, isFailure: result?.isFailure ?? true }
+        })
+        const all = [...tools, ...used]
+        if (used.length > 0 && step < steps) return from(chat, step + 1, all)
         // In the last step the model cannot say that it wants more.
-        const result = { text: response.text, steps: step, finished: step < steps, tools }
+        const finished = step < steps
+        const result = { text: response.text, steps: step, finished, tools: finished ? all : tools }
         return Effect.succeed({ calls: step, result })
       }
     )
   return looping(
     { least: 1, most: steps },
-    Effect.flatMap(Chat.fromPrompt(prompt), (chat) => from(chat, 1))
+    Effect.flatMap(Chat.fromPrompt(prompt), (chat) => from(chat, 1, []))
   ) as ReturnType<typeof run<Tools, O>>
 }
 
@@ -178,7 +194,7 @@ export const refine = <S extends Schema.Encoder<Answer, unknown>>(
 ): Effect.Effect<RefineResult<S["Type"]>, AiError.AiError, LanguageModel.LanguageModel | S["DecodingServices"]> => {
   const { prompt, review, rounds = 1, schema } = options
   OptionNames.check("Agent.refine", options, ["prompt", "schema", "review", "rounds"])
-  OptionNames.checkNumbers("Agent.refine", { rounds }, { rounds: OptionNames.COUNT })
+  OptionNames.checkNumbers("Agent.refine", { rounds }, { rounds: { ...OptionNames.COUNT, most: MOST } })
   const body = Effect.gen(function* () {
     const chat = yield* Chat.fromPrompt(prompt)
     let { value } = yield* chat.generateObject({ prompt: [], schema })

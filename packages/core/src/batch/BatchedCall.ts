@@ -191,7 +191,8 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     // A replayed row has paid for its answer itself.
     const { row: number, step } = CallContext.callerOf(fiber.getRef(CallContext.CallContext))
     const place = placeOf({ step, row: number })
-    unanswered.delete(place)
+    // An answer that each replay has again is no progress.
+    if (!delivered.has(line.key)) unanswered.delete(place)
     const payer = delivered.get(line.key) ?? place
     delivered.set(line.key, payer)
     return Effect.succeed(payer === place ? response : { ...response, origin: "shared" })

@@ -240,6 +240,8 @@ class Describer implements Closures {
   }
 
   private describeFunction(f: Function): string {
+    if (FunctionCode.isToolkit(f))
+      return this.once(f, () => `toolkit ${this.describe((f as { readonly tools?: unknown }).tools)}`)
     if (FunctionCode.isData(f)) return this.once(f, () => this.describeClass(f))
     return this.describeCode(f)
   }

@@ -292,7 +292,10 @@ const READS_THIS = /\b(?:this|super)\b/
 export const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
 
 /** Functions that represent data: schemas, and keys of services. */
-export const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f)
+export const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f) || isToolkit(f)
+
+/** Tests whether a class is a toolkit, which says what it is by its tools. */
+export const isToolkit = (f: Function): boolean => "~effect/ai/Toolkit" in f
 
 export const isRecord = (value: unknown): value is Record<string, unknown> => {
   if (typeof value !== "object" || value === null) return false

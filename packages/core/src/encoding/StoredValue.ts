@@ -155,27 +155,48 @@ export const content = (value: unknown): string | undefined =>
   kept(value, (value) => {
     seen = 0
     const plain = isPlain(value)
-    return seen < LARGE ? canonicalText(value, plain) : canonicalText(compacted(value).value, plain)
+    const isLarge = plain ? seen >= LARGE : sizeOf(value, LARGE) >= LARGE
+    return isLarge ? canonicalText(compacted(value).value, plain) : canonicalText(value, plain)
   })
+
+/** Says that a value is read by many rows and changed by none: its hash is computed once. */
+export const share = (value: unknown): void => {
+  if (typeof value === "object" && value !== null) shared.add(value)
+}
+
+/** The values of lists and records in a value, counted up to a number. */
+const sizeOf = (value: unknown, most: number): number => {
+  if (typeof value !== "object" || value === null || (!Array.isArray(value) && !isRecord(value))) return 1
+  let size = 1
+  for (const item of Array.isArray(value) ? (value as ReadonlyArray<unknown>) : Object.values(value)) {
+    if (size >= most) break
+    size += sizeOf(item, most - size)
+  }
+  return size
+}
 
 /** The values in a part that is replaced by its hash. */
 const LARGE = 4_096
 
-/** The hashes of large parts. */
+/** Values that many rows read. Others may be changed by their author between rows. */
+const shared = new WeakSet<object>()
+
+/** The hashes of their large parts. */
 const hashes = new WeakMap<object, string>()
 
 /** Whether there is any. */
 let isHashing = false
 
 /** A value with its large parts replaced, and how many values it has then. The replaced value is not changed. */
-const compacted = (value: unknown): { readonly value: unknown; readonly size: number } => {
+const compacted = (value: unknown, isShared = false): { readonly value: unknown; readonly size: number } => {
   if (typeof value !== "object" || value === null || (!Array.isArray(value) && !isRecord(value)))
     return { value, size: 1 }
   const known = hashes.get(value)
   if (known !== undefined) return { value: known, size: 1 }
   let size = 1
+  const isKept = isShared || shared.has(value)
   const inner = (item: unknown): unknown => {
-    const part = compacted(item)
+    const part = compacted(item, isKept)
     size += part.size
     return part.value
   }
@@ -185,8 +206,10 @@ const compacted = (value: unknown): { readonly value: unknown; readonly size: nu
   if (size < LARGE) return { value: copy, size }
   // No text of an author begins like this.
   const hash = `\u0000large ${ContentHash.make(canonicalText(copy, isPlain(copy)))}`
-  hashes.set(value, hash)
-  isHashing = true
+  if (isKept) {
+    hashes.set(value, hash)
+    isHashing = true
+  }
   return { value: hash, size: 1 }
 }
 

@@ -14,6 +14,12 @@ const promised = (what: string): Node.FlowError =>
     message: `${what} returns a promise, not a value or an effect: return Effect.tryPromise(() => …), or use Effect.gen`
   })
 
+/** A condition is neither true nor false. */
+export const noCondition = (made: unknown): Node.FlowError =>
+  new Node.FlowError({
+    message: `the condition is ${made === null || made === undefined ? String(made) : `of type ${typeof made}`}: return true or false`
+  })
+
 /** Throws for a promise: nothing would wait for it. */
 export const refusePromise = (what: string, made: unknown): void => {
   if (isPromise(made)) throw promised(what)

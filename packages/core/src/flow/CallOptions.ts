@@ -84,9 +84,13 @@ export const checkBudget = (what: string, budget: Budget.Options | undefined): v
 /** Throws for numbers with which no row could run or no call could be made. */
 export const checkCalls = (
   what: string,
-  { concurrency, settings = {} }: Pick<Node.NodePolicy, "concurrency" | "settings">
+  { concurrency, expect, settings = {} }: Pick<Node.NodePolicy, "concurrency" | "expect" | "settings">
 ): void => {
-  OptionNames.checkNumbers(what, { concurrency }, { concurrency: OptionNames.COUNT })
+  OptionNames.checkNumbers(
+    what,
+    { concurrency, expect },
+    { concurrency: OptionNames.COUNT, expect: { ...OptionNames.ABOVE_0, most: Number.MAX_SAFE_INTEGER } }
+  )
   OptionNames.checkNumbers(`the settings of ${what}`, settings, {
     temperature: OptionNames.FROM_0,
     topP: OptionNames.SHARE,
@@ -120,6 +124,13 @@ const varyingOf = (
   const found = problems.find(([isWrong]) => isWrong)
   if (found !== undefined) throw new Node.FlowError({ message: `${what}: a step with ${found[1]}` })
   return varies === undefined ? undefined : { text: varies, reuse, pack }
+}
+
+/** Throws for options of a node that calls no model by itself, or whose calls are as any other. */
+export const checkPolicy = (what: string, options: Node.NodePolicy): void => {
+  OptionNames.check(what, options, Node.POLICY)
+  checkBudget(`the budget of ${what}`, options.budget)
+  checkCalls(what, options)
 }
 
 /** Reads the options of a node, and throws for those that cannot hold. `more` names options of its own. */

@@ -248,12 +248,14 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
   inputs: In,
   run: (values: Node.Values<In>) => Iterable<B> | Effect.Effect<Iterable<B>, E, R>,
   policy: Node.NodePolicy = {}
-): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
-  Node.make(
+): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
+  CallOptions.checkPolicy(`expand ${name}`, policy)
+  return Node.make(
     name,
     { _tag: "Expand", inputs, run, policy },
     { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
   )
+}
 
 export { cost, type Cost } from "./FlowCost.ts"
 export { embed, type EmbedOptions } from "./FlowEmbed.ts"

@@ -15,7 +15,14 @@ export interface Cost {
   readonly milliseconds: number | null
 }
 
-const known = new WeakMap<Node.Any, Map<string, Node.Node<Cost>>>()
+/** A cost of some nodes. */
+interface Made {
+  readonly nodes: ReadonlyArray<Node.Any>
+  readonly cost: Node.Node<Cost>
+}
+
+/** Costs by their first node. */
+const known = new WeakMap<Node.Any, Array<Made>>()
 
 /** Whether a node can make calls that belong to a row. */
 const canCall = ({ kind }: Node.Any): boolean =>
@@ -30,15 +37,23 @@ const canCall = ({ kind }: Node.Any): boolean =>
  * Sink.jsonl("answers.jsonl", { answer, $cost: Flow.cost(answer) }) // {"answer":"…","$cost":{"usd":"0.00012","calls":1,"milliseconds":812}}
  * ```
  *
- * A reused value has the cost of the run that computed it; `null` when that run did not keep it, because it had no node of
- * this kind. A call that several rows share, such as a packed prompt, counts for the row that sends it. The cost of an
- * expansion is that of its list, and of samples that of all together.
+ * It is what computing the value cost: rows that share a value each have it, and a reused one has the cost of the run that
+ * computed it, or `null` when that run read no costs. A call that several rows share, such as a packed prompt, counts for the
+ * row that sends it. The cost of an expansion is that of its list, and of samples that of all together.
+ *
+ * **Gotchas** It is unknown (`null`) in a run with batches, whose calls are not told apart by row. An embedding has none.
  */
 export const cost = <N extends ReadonlyArray<Node.Any>>(
   ...nodes: N
 ): Node.Node<Cost, Node.Error<N[number]>, Node.Services<N[number]>> => {
   const name = `cost of ${nodes.map((node) => node.name).join(", ")}`
   const free = nodes.find((node) => !canCall(node))
+  const gathering = nodes.find(({ kind }) => kind._tag === "Step" && kind.gathers)
+  if (gathering !== undefined) {
+    throw new Node.FlowError({
+      message: `${name}: a request of ${gathering.name} carries the texts of many rows, so no row has a cost of its own: see the report`
+    })
+  }
   if (nodes.length === 0 || free !== undefined) {
     throw new Node.FlowError({
       message:
@@ -47,11 +62,14 @@ export const cost = <N extends ReadonlyArray<Node.Any>>(
   }
   const inputs = Object.fromEntries(nodes.map((node) => [node.name, node]))
   const first = nodes[0]!
-  const others = known.get(first) ?? new Map<string, Node.Node<Cost>>()
+  const others = known.get(first) ?? []
   known.set(first, others)
   // The same cost may be read in several places.
-  const made =
-    others.get(name) ?? Node.make<Cost, never, never>(name, { _tag: "Cost", inputs }, Node.commonDomain(name, inputs))
-  others.set(name, made)
+  const same = others.find(
+    (one) => one.nodes.length === nodes.length && one.nodes.every((node, at) => node === nodes[at])
+  )
+  if (same !== undefined) return same.cost
+  const made = Node.make<Cost, never, never>(name, { _tag: "Cost", inputs }, Node.commonDomain(name, inputs))
+  others.push({ nodes, cost: made })
   return made
 }

@@ -4,6 +4,8 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as OptionNames from "../client/OptionNames.ts"
+import * as CallOptions from "./CallOptions.ts"
 import type * as GroupKey from "./GroupKey.ts"
 import * as Node from "./Node.ts"
 
@@ -58,6 +60,7 @@ export const reduce = <
     & Node.NodePolicy
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   const { by, finish, initial, missing = "fail", step, ...policy } = options
+  CallOptions.checkPolicy(`reduce ${name}`, policy)
   return make("reduce", name, inputs, {
     by,
     initial,
@@ -78,8 +81,9 @@ export const distinct = <In extends Node.Inputs, const K extends GroupKey.GroupK
   name: string,
   inputs: In,
   options: { readonly by: (values: Node.Values<In>) => K }
-): Node.Node<Node.Values<In>, Node.InputsError<In>, Node.InputsServices<In>> =>
-  make("distinct", name, inputs, {
+): Node.Node<Node.Values<In>, Node.InputsError<In>, Node.InputsServices<In>> => {
+  OptionNames.check(`distinct ${name}`, options, ["by"])
+  return make("distinct", name, inputs, {
     by: options.by,
     initial: () => undefined,
     step: (first: Node.Values<In> | undefined, values: Node.Values<In>) => first ?? values,
@@ -88,6 +92,7 @@ export const distinct = <In extends Node.Inputs, const K extends GroupKey.GroupK
     missing: "ignore",
     policy: {}
   })
+}
 
 /** Computes one value per group from all its rows, or from the first `take`. Groups are those of `reduce`. */
 export const group = <In extends Node.Inputs, B, E = never, R = never, const K extends GroupKey.GroupKey = string>(
@@ -109,6 +114,8 @@ export const group = <In extends Node.Inputs, B, E = never, R = never, const K e
   }) => B | Effect.Effect<B, E, R>
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   const { by, missing = "fail", take = Number.POSITIVE_INFINITY, ...policy } = options
+  CallOptions.checkPolicy(`group ${name}`, policy)
+  OptionNames.checkNumbers(`group ${name}`, { take }, { take: OptionNames.COUNT })
   interface State {
     readonly rows: Array<Node.Values<In>>
     count: number

@@ -47,9 +47,17 @@ export const join = <
   Node.Error<A> | Node.Error<B>,
   Node.Services<A> | Node.Services<B>
 > => {
+  OptionNames.check(`join ${name}`, options, ["on", "type", "unmatched"])
   const sides = [side(left, {}, options.on[0]), side(right, {}, options.on[1])] as const
+  checkNames(`join ${name}`, sides)
   const match = { _tag: "Key", type: options.type ?? "inner", unmatched: options.unmatched ?? "warn" } as const
   return Node.make(name, { _tag: "Join", inputs: { ...left, ...right }, sides, match }, undefined)
+}
+
+/** Both sides are fields of the joined rows. */
+const checkNames = (what: string, [first, second]: readonly [Node.JoinSide, Node.JoinSide]): void => {
+  if (first.name !== second.name) return
+  throw new Node.FlowError({ message: `${what}: both sides are named ${first.name}: give each its own name` })
 }
 
 /** A side whose key is made from its value, or is that of another node. */
@@ -69,6 +77,9 @@ export interface Near<A> {
   /** Cosine similarity, from -1 to 1, to six digits. */
   readonly similarity: number
 }
+
+/** The model that a node names for its calls. */
+const modelOf = ({ kind }: Node.Any): string | undefined => ("policy" in kind ? kind.policy.model : undefined)
 
 /** A node of vectors, such as `embed` makes. */
 type Vectors = Node.Node<ArrayLike<number>, unknown, unknown>
@@ -109,8 +120,15 @@ export const nearest = <
   OptionNames.check(`nearest ${name}`, options, ["by", "count", "atLeast"])
   OptionNames.checkNumbers(`nearest ${name}`, options, { count: OptionNames.COUNT, atLeast: OptionNames.SIMILARITY })
   const { atLeast = -1, by, count = 1 } = options
+  const [one, other] = by.map(modelOf)
+  if (one !== undefined && other !== undefined && one !== other) {
+    throw new Node.FlowError({
+      message: `nearest ${name}: vectors of ${one} and of ${other} are not comparable: use one model for both`
+    })
+  }
   const key = ({ vector }: RowValues.Erased): unknown => vector
   const sides = [side(left, { vector: by[0] }, key), side(right, { vector: by[1] }, key)] as const
+  checkNames(`nearest ${name}`, sides)
   for (const { inputs } of sides) Node.commonDomain(`nearest ${name}`, inputs)
   const [first, second] = sides
   const inputs = {

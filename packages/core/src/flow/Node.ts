@@ -331,6 +331,8 @@ export const siteOf = (node: Any): globalThis.Error | undefined =>
 
 /** Makes a node of a kind; used by the constructors in this folder. */
 export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => {
+  // Calls of a layer for a step are named `step / purpose`.
+  if (name.includes(" / ")) throw new FlowError({ message: `a node cannot be named ${name}: " / " is kept for layers` })
   const node: Node<A, E, R> = { [TypeId]: variance, name, kind, domain: domain ?? { root: name, parent: undefined } }
   return Object.defineProperty(node, Site, { value: new globalThis.Error(name) })
 }

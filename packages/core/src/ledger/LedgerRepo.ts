@@ -266,9 +266,10 @@ const outputs =
     Effect.map(
       database.query(
         `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
-        given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
+        given AS (SELECT step, model, sum(CASE WHEN origin = 'provider' THEN 1 ELSE 0 END) AS answers, count(*) AS all_answers,
+          count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) GROUP BY step, model)
         SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean, avg(output) AS answer_text,
-          avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
+          avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.all_answers) AS all_answers, max(given.given_rows) AS given_rows,
           avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
         FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
         WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
@@ -289,7 +290,7 @@ const outputs =
             deviation: Math.sqrt(Math.max(0, Database.total(row["square"]) - mean * mean)) * share,
             most: Database.total(row["most"]) * share,
             input: Database.total(row["input"]) * share,
-            rounds: Math.max(1, Database.total(row["answers"]) / Math.max(1, Database.total(row["given_rows"])))
+            rounds: Math.max(1, Database.total(row["all_answers"]) / Math.max(1, Database.total(row["given_rows"])))
           }
         })
     )

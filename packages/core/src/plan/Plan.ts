@@ -30,6 +30,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
+import * as Simulation from "../client/Simulation.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as FlowGraph from "../flow/FlowGraph.ts"
 import * as Node from "../flow/Node.ts"
@@ -145,6 +146,7 @@ export const make = <E>(
         const { client, context, layers } = yield* FlowContext.services(flow, {
           batch: options.batch === false ? "off" : undefined,
           isPlan: true,
+          simulation: FlowContext.ownAnswers(yield* Simulation.Simulation, flow, closures, "plan"),
           steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
           closures,
           over: counting
@@ -166,21 +168,22 @@ export const make = <E>(
           DomainStreams.run(flow, state, { ...options, outputs: false }),
           context as Context.Context<unknown>
         )
-        return { layers, version }
+        return { layers, version, unserved: FlowContext.unserved(flow, client) }
       })
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
         Context.add(Parameter.Values, parameters),
         Context.add(ModelSettings.ModelSettings, settings)
       )
-      const { layers, version } = yield* Effect.mapError(
+      const { layers, unserved, version } = yield* Effect.mapError(
         Effect.provideContext(main, context) as Effect.Effect<PlannedFlow, unknown, Scope.Scope>,
         (error) => error as Node.FlowError
       )
       return summarise({
         flow,
         at,
-        version,
+        version: FlowContext.withOptions(version, options),
+        unserved,
         counts: FlowGraph.inOrder(flow.graph, [...counts.values()]),
         nodes: state.progress(at).nodes,
         expected,
@@ -209,6 +212,7 @@ const lastOf = (store: Store.Service, flow: string) =>
 
 /** What is known of a flow when its rows have been planned. */
 interface PlannedFlow {
+  readonly unserved: ReadonlyArray<string>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
   readonly version: string
 }
@@ -220,7 +224,7 @@ interface Gathered extends Omit<PlanSteps.CountedPlan, "rowsOf">, PlanRows.Known
 }
 
 const summarise = (gathered: Gathered): Plan => {
-  const { at, before, counts, flow, layers, nodes, pricing, unplanned } = gathered
+  const { at, counts, flow, layers, nodes, pricing, unplanned } = gathered
   const { of: rowsOf, unreached } = PlanRows.make(gathered)
   const reused = new Map(nodes.map((node) => [node.name, node.reused]))
   const rows = nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
@@ -239,11 +243,11 @@ const summarise = (gathered: Gathered): Plan => {
     )
   )
   const notes = [
+    ...gathered.unserved,
     ...PlanStrategies.notes(planned),
     ...PlanRows.notes(
       counts.filter(({ calls }) => calls > 0).map((one) => ({ step: one.step, ...rowsOf(one) })),
-      unreached,
-      before?.run
+      unreached
     ),
     ...Array.from(unpriced, ([model, provider]) =>
       model === ""

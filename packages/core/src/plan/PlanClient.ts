@@ -75,7 +75,7 @@ export const make =
             ? ModelRequest.withModel(resolved, cascade.models.at(-1)!)
             : resolved
         const step = CallContext.nameOf(call.step, way.purpose ?? "")
-        const counts = () => countsOf(step, request, way.isRouted)
+        const counts = () => PlanCount.called(countsOf(step, request, way.isRouted), call.state)
         const own = ++number
         const stops = from.stops?.(asked, call) ?? []
 

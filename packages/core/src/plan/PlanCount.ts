@@ -21,6 +21,10 @@ export interface PlanCounts {
   /** Prompts for them: fewer, when several texts share one. */
   prompts: number
   cached: number
+  /** The rows that call, each sample by itself. */
+  callers: number
+  /** Those that are counted. */
+  readonly known: WeakSet<CallState.CallOutcome>
   input: number
   /** The part of `input` that stands for answers which have not come. */
   filler: number
@@ -61,6 +65,8 @@ export const make = (of: Of): PlanCounts => ({
   calls: 0,
   prompts: 0,
   cached: 0,
+  callers: 0,
+  known: new WeakSet(),
   input: 0,
   filler: 0,
   alone: 0,
@@ -93,6 +99,15 @@ export const scaled = (counts: PlanCounts, times: number): PlanCounts =>
           ? undefined
           : { unrouted: { calls: counts.unrouted.calls * times, input: counts.unrouted.input * times } })
       }
+
+/** Notes that a row calls, and returns the counts. */
+export const called = (counts: PlanCounts, { outcome }: CallState.CallState): PlanCounts => {
+  if (outcome !== undefined && !counts.known.has(outcome)) {
+    counts.known.add(outcome)
+    counts.callers++
+  }
+  return counts
+}
 
 /** A call, or a fraction of one. */
 export interface PlannedCall {

@@ -76,7 +76,7 @@ export const make = (known: Known): PlanRows => {
       const node = nodes.get(CallContext.nodeOf(one.step))
       if (node === undefined) return COUNTED
       const byRows = open.arriving(node) ? factor(node) : undefined
-      const byCalls = callsOf(known, node, one, rows)
+      const byCalls = callsOf(known, node, one, rows, Node.inputsOf(node).some(open.value))
       if (byRows === undefined && byCalls === undefined)
         return open.picked(node) ? { ...COUNTED, by: "guessed", of: "input" } : COUNTED
       const by = [byRows?.by, byCalls?.by]
@@ -89,16 +89,26 @@ export const make = (known: Known): PlanRows => {
       }
     },
     unreached: flow.graph.nodes
-      .filter((node) => asksModels(node) && open.arriving(node) && !isReached(known, node, rows))
+      .filter(
+        (node) =>
+          asksModels(node)
+          && !isReached(known, node, rows)
+          && (open.arriving(node) || (isChoosing(node) && Node.inputsOf(node).some(open.value)))
+      )
       .map(({ name }) => name)
   }
 }
 
+/** Whether a step's own code chooses if it calls. */
+const isChoosing = ({ kind }: Node.Any): boolean => kind._tag === "Step" && CHOICE.test(String(kind.run))
+
 /** A condition that does not hold keeps a row from the calls of a step. */
 const isConditional = ({ kind }: Node.Any): boolean => kind._tag === "Step" && kind.when !== undefined
 
+/** Whether a row that is not reused has reached a node. */
 const isReached = ({ counts }: Known, node: Node.Any, rows: Rows): boolean =>
-  isConditional(node) ? counts.some(({ step }) => CallContext.nodeOf(step) === node.name) : arrived(rows, node) > 0
+  counts.some(({ step }) => CallContext.nodeOf(step) === node.name)
+  || (!isConditional(node) && !isChoosing(node) && arrived(rows, node) > (rows.get(node.name)?.reused ?? 0))
 
 /** Whether a node may call a model. */
 const asksModels = ({ kind }: Node.Any): boolean =>
@@ -110,12 +120,16 @@ const DESTRUCTURED = /^\s*\(\s*\{([^{}]*)\}\s*\)\s*=>/
 
 /** The inputs that a function reads, by its parameter; `undefined` when that does not tell. */
 const namesRead = (f: Function): ReadonlySet<string> | undefined => {
-  if (f.length === 0) return new Set()
+  if (readsNothing(f)) return new Set()
   const names = DESTRUCTURED.exec(String(f))?.[1]
     ?.split(",")
     .map((name) => name.split(":")[0]!.trim())
-  return names === undefined || names.some((name) => name.startsWith(".")) ? undefined : new Set(names)
+    .filter((name) => name !== "")
+  return names === undefined || names.some((name) => !/^[\w$]+$/.test(name)) ? undefined : new Set(names)
 }
+
+/** Tests whether a function takes nothing: `() => …`. */
+const readsNothing = (f: Function): boolean => /^\s*(?:async\s*)?\(\s*\)\s*=>/.test(String(f))
 
 interface Openness {
   /** Whether the value of a node depends on answers that have not come. */
@@ -146,16 +160,16 @@ const openness = ({ counts, flow }: Known): Openness => {
       case "Step":
         return kind.when !== undefined && readBy(node, kind.when)
       case "Filter":
-        return asking.has(node.name) || readBy(node, kind.keep)
+        return asking.has(node.name) || (kind.subject === undefined ? readBy(node, kind.keep) : inputs.some(value))
       case "Expand":
         return asking.has(node.name) || readBy(node, kind.run)
       case "Reduce":
-        return kind.by !== undefined && kind.by.length > 0 && (readBy(node, kind.by) || inputs.some(rows))
+        return kind.by !== undefined && !readsNothing(kind.by) && (readBy(node, kind.by) || inputs.some(rows))
       case "Join":
         // Vectors decide which rows meet, and not how many.
         return kind.match._tag === "Nearest"
           ? Object.values(kind.sides[0].inputs).some(rows)
-          : inputs.some(rows) || kind.sides.some(({ by, inputs }) => by.length > 0 && value(inputs.value))
+          : inputs.some(rows) || kind.sides.some(({ by, inputs }) => !readsNothing(by) && value(inputs.value))
     }
   }
   /** Whether a function of a node reads a value that depends on answers. */
@@ -245,39 +259,51 @@ const expectedOf = (node: Node.Any, rows: Rows): number | undefined => {
 
 /** How many calls each planned call of a row stands for; `undefined` for itself. */
 const callsOf = (
-  { expected }: Known,
+  { counts, expected }: Known,
   node: Node.Any,
   one: PlanCount.PlanCounts,
-  rows: Rows
+  rows: Rows,
+  isOpen: boolean
 ): Omit<Times, "of"> | undefined => {
   // A tool loop is counted with its rounds, and one request for vectors has the texts of many rows.
   if (one.calls === 0 || one.isCascaded || one.isEmbedding || (one.rounds ?? 0) > 0) return undefined
   const progress = rows.get(node.name)
   const fresh = progress === undefined ? 0 : arrived(rows, node) - progress.reused
   const samples = node.kind._tag === "Step" ? (node.kind.samples ?? 1) : 1
-  const each = one.calls / Math.max(1, fresh) / samples
+  // A step may call several models, each for some of its rows; and calls that the cache answers are calls of the row.
+  const all = counts.filter(({ isEmbedding, step }) => step === one.step && !isEmbedding)
+  const made = all.reduce((sum, { cached, calls }) => sum + calls + cached, 0)
+  const each = made / Math.max(1, fresh) / samples
   const expect = node.kind._tag === "Expand" || !("policy" in node.kind) ? undefined : node.kind.policy.expect
   if (expect !== undefined) return { times: expect / each, by: "expected", least: 1 / expect }
-  const rounds = isConditional(node) ? undefined : expected.learned(one.step, one.model)?.rounds
-  if (rounds !== undefined)
-    return Math.abs(rounds / samples / each - 1) > 0.01
-      ? { times: rounds / samples / each, by: "learned", least: Math.min(1, samples / rounds) }
-      : undefined
-  return one.bounds !== undefined || one.rounds !== undefined || each > 1.01 || repeats(node)
-    ? { times: 1, by: "guessed", least: Math.min(1, (one.bounds?.least ?? 1) / Math.max(1, each)) }
+  // What rows of one of several models learned says nothing of the others.
+  const isOnly = all.length === 1
+  const rounds = isConditional(node) || !isOnly ? undefined : expected.learned(one.step, one.model)?.rounds
+  if (rounds !== undefined) {
+    // What is learned is of the rows that call.
+    const times = rounds / samples / (made / Math.max(1, one.callers))
+    return Math.abs(times - 1) > 0.01 ? { times, by: "learned", least: Math.min(1, samples / rounds) } : undefined
+  }
+  const ofLine = (one.calls + one.cached) / Math.max(1, fresh) / samples
+  return one.bounds !== undefined || one.rounds !== undefined || ofLine > 1.01 || repeats(node, isOpen)
+    ? { times: 1, by: "guessed", least: Math.min(1, (one.bounds?.least ?? 1) / Math.max(1, ofLine)) }
     : undefined
 }
 
 const LOOP = /\bwhile\s*\(|\b(?:repeat|iterate|loop|retry|unfold)\s*\(/
+const CHOICE = /\bfor\s*\(|\b(?:forEach|if|switch)\s*\(|\?[^?.:]+:\s*Effect\.succeed\b|\bsucceed\s*\([^)]*\)\s*:/
 
-/** Whether a node's own code repeats what it does, as often as its values tell it to. */
-const repeats = ({ kind }: Node.Any): boolean => kind._tag === "Step" && LOOP.test(String(kind.run))
+/**
+ * Whether a node's own code repeats what it does, or chooses whether it does it, as its values tell it to. Choices matter
+ * where the values depend on answers.
+ */
+const repeats = (node: Node.Any, isOpen: boolean): boolean =>
+  node.kind._tag === "Step" && (LOOP.test(String(node.kind.run)) || (isOpen && isChoosing(node)))
 
 /** What the author should know of the counts of steps. */
 export const notes = (
   steps: ReadonlyArray<{ readonly step: string } & Times>,
-  unreached: ReadonlyArray<string>,
-  before: string | undefined
+  unreached: ReadonlyArray<string>
 ): ReadonlyArray<string> => {
   const named = (is: (one: Times) => boolean) => [...new Set(steps.filter(is).map(({ step }) => step))].join(", ")
   const lines: ReadonlyArray<readonly [names: string, note: (names: string) => string]> = [
@@ -292,7 +318,7 @@ export const notes = (
             [
               step,
               (name) =>
-                `a row of ${name} makes ${bounds.least} to ${bounds.most} calls, beside those of its tools, which depends on answers: --sample 20 or a run tells it, and so does { expect } on the step`
+                `a row of ${name} makes ${bounds.least} to ${bounds.most} calls, which depends on answers: --sample 20 or a run tells it, and so does { expect } on the step`
             ]
           ]
         : []
@@ -309,8 +335,7 @@ export const notes = (
     ],
     [
       named(({ by }) => by === "learned"),
-      (names) =>
-        `the calls of ${names} are about those of ${before === undefined ? "earlier runs" : `run ${before}`}, for as many rows`
+      (names) => `the calls of ${names} are about those of earlier runs, for as many rows`
     ],
     [named(({ by }) => by === "expected"), (names) => `the calls of ${names} are counted by { expect }`],
     [unreached.join(", "), (names) => `no row has reached ${names} so far: their calls are not in the cost`]

@@ -233,6 +233,21 @@ export const versionOf = (flow: Flow.Any, options: Omit<StepKey.StepKeyEnvironme
   )
 }
 
+/** The simulation, including the flow's own answers. `otherwise` identifies answers of a function that cannot be compared. */
+export const ownAnswers = (
+  simulation: Simulation.Simulation | undefined,
+  { simulate }: Flow.Any,
+  closures: Closure.Closures,
+  otherwise: string
+): Simulation.Simulation | undefined =>
+  simulation === undefined || simulate === undefined
+    ? simulation
+    : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? otherwise}` }
+
+/** The version of a flow, as a run with these options computes it. */
+export const withOptions = (version: string, { cache }: { readonly cache?: boolean | undefined }): string =>
+  cache === false ? `${version} without cache` : version
+
 /** Validates parameter values, and requires those without a default. */
 export const decodeParameters = Effect.fnUntraced(function* (
   flow: Flow.Any,

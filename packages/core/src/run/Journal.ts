@@ -319,6 +319,15 @@ const keeper = (known: Known): NodeJournal["keep"] => {
     const compute = Effect.suspend(() => run(input))
     if (key === undefined || !options.keep) return compute
     return Effect.withFiber((fiber) => {
+      // Another row with these inputs may have ended while this one waited for its turn.
+      const found = occurrences === undefined && options.reuse ? results.peek(key) : undefined
+      if (found !== undefined) {
+        const known = StoredValue.decode(found.value)
+        if (Option.isSome(known)) {
+          if (isTracked) noteCost({ text: found.value, value: known.value }, fiber)
+          return Effect.succeed(known.value)
+        }
+      }
       const isShared = flights.has(key)
       const work = shared(key, keeping(key, identity.fingerprinted(input, compute)))
       const value = Effect.map(flights.run(key, work, true), (computed) => {

@@ -143,7 +143,10 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
         const made = stats.get(node)!.made + (above.get(node.name)?.made ?? 0)
         madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + made)
       }
+      const before = stats
       stats = fresh()
+      // The value of a loop is kept when it ends: no replay runs it again.
+      for (const node of nodes) stats.get(node)!.loops = before.get(node)!.loops
       above.clear()
       readings.clear()
     },

@@ -22,6 +22,8 @@ interface Sum {
 export interface RowCosts {
   readonly isTracked: (node: string) => boolean
   readonly add: (entry: LedgerEntry.LedgerEntry) => void
+  /** Adds what earlier attempts of the run have spent. */
+  readonly restore: (step: string, row: number, spent: Sum) => void
   /** What a node has spent for a row so far. */
   readonly of: (node: string, row: number) => FlowCost.Cost
   /** A value that another row has computed. */
@@ -35,8 +37,8 @@ export const unknown: FlowCost.Cost = { usd: null, calls: null, milliseconds: nu
 
 const NONE: FlowCost.Cost = { usd: "0", calls: 0, milliseconds: 0 }
 
-/** `undefined` when the flow reads no costs. */
-export const make = ({ graph }: Flow.Any): RowCosts | undefined => {
+/** `undefined` when the flow reads no costs. `isUnknown` while rows are suspended: calls of batches have no row. */
+export const make = ({ graph }: Flow.Any, isUnknown: () => boolean): RowCosts | undefined => {
   const tracked = new Set(
     graph.nodes.flatMap((node) => (node.kind._tag === "Cost" ? Node.inputsOf(node).map(({ name }) => name) : []))
   )
@@ -44,24 +46,30 @@ export const make = ({ graph }: Flow.Any): RowCosts | undefined => {
   const sums = new Map<string, Sum>()
   const known = new Map<string, FlowCost.Cost>()
   const keyOf = (node: string, row: number): string => `${node}\n${row}`
+  const restore: RowCosts["restore"] = (step, row, { calls, milliseconds, money }) => {
+    const node = CallContext.nodeOf(step)
+    if (!tracked.has(node) || isUnknown()) return
+    const key = keyOf(node, row)
+    const sum = sums.get(key) ?? { money: Money.zero, calls: 0, milliseconds: 0 }
+    sums.set(key, sum)
+    sum.money = sum.money === undefined || money === undefined ? undefined : sum.money + money
+    sum.calls += calls
+    sum.milliseconds += milliseconds
+  }
   return {
     isTracked: (node) => tracked.has(node),
     add: (entry) => {
       if (entry._tag !== "Attempt") return
-      const node = CallContext.nodeOf(entry.caller.step)
-      if (!tracked.has(node)) return
-      const key = keyOf(node, entry.caller.row)
-      const sum = sums.get(key) ?? { money: Money.zero, calls: 0, milliseconds: 0 }
-      sums.set(key, sum)
-      sum.money = sum.money === undefined || entry.cost === undefined ? undefined : sum.money + entry.cost
-      sum.calls++
-      sum.milliseconds += entry.milliseconds
+      const { caller, cost, milliseconds } = entry
+      restore(caller.step, caller.row, { money: cost, calls: 1, milliseconds })
     },
+    restore,
     set: (node, row, cost) => void known.set(keyOf(node, row), cost),
     of: (node, row) => {
       const key = keyOf(node, row)
       const cost = known.get(key)
       if (cost !== undefined) return cost
+      if (isUnknown()) return unknown
       const sum = sums.get(key)
       return sum === undefined
         ? NONE

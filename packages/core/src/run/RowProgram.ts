@@ -188,7 +188,10 @@ const evaluatorOf = (
     case "Filter": {
       const { keep } = kind
       const ask = StepCall.of("filter", kind, keep)
-      const toValue = (yes: unknown, input: RowValues.Erased): unknown => (yes === true ? input : absent)
+      const toValue = (yes: unknown, input: RowValues.Erased): unknown => {
+        if (yes !== true && yes !== false) throw AuthorValue.noCondition(yes)
+        return yes ? input : absent
+      }
       return lazily(
         keep,
         journaled(node, journal, run, (input) => ask(input, 0), toValue),
@@ -248,7 +251,11 @@ const journaled = (
   const takeOver = (row: Row, input: RowValues.Erased, slot: number, hit: Journal.Hit): Effect.Effect<void> => {
     const value = toValue(hit.value, input)
     row.values[slot] = value
-    if (isTracked) setCost(row, node.name, hit.cost ?? RowCosts.unknown)
+    if (isTracked) {
+      setCost(row, node.name, hit.cost ?? RowCosts.unknown)
+      // What an earlier attempt has spent came back with the run.
+      run.costs!.end(node.name, row.index)
+    }
     if (value === absent) stats.skipped++
     else stats.done++
     stats.reused++

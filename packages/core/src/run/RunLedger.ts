@@ -4,15 +4,37 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import type * as Budget from "../ledger/Budget.ts"
 import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
+import * as Database from "../store/Database.ts"
 import * as ServerGroups from "../store/ServerGroups.ts"
 import * as Store from "../store/Store.ts"
+import type * as RowCosts from "./RowCosts.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import type * as RunState from "./RunState.ts"
+
+/** What rows have cost in earlier attempts of the run. */
+const restoreCosts = (
+  costs: RowCosts.RowCosts,
+  rows: ReturnType<Store.Service["ledger"]["rows"]>,
+  { name }: Store.Service
+): Effect.Effect<void, Store.StoreError> =>
+  Effect.mapError(
+    Stream.runForEach(rows, (row) =>
+      Effect.sync(() =>
+        costs.restore(String(row["step"]), Number(row["row_index"]), {
+          money: Number(row["unpriced"]) > 0 ? undefined : Database.toBigInt(row["cost"]),
+          calls: Number(row["calls"]),
+          milliseconds: Number(row["milliseconds"])
+        })
+      )
+    ),
+    (error) => Store.unusable(name, error)
+  )
 
 export interface RunLedger {
   readonly record: (entry: LedgerEntry.LedgerEntry) => void
@@ -49,6 +71,7 @@ export const open = Effect.fnUntraced(function* (
       Store.unusable(store.name, error)
     )
     for (const sum of sums) state.totals.restore(sum)
+    if (state.costs !== undefined) yield* restoreCosts(state.costs, ledger.rows(run.id), store)
     const spent =
       budget === undefined
         ? []

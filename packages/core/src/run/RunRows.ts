@@ -15,8 +15,6 @@ import * as SharedState from "../client/SharedState.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
-import type * as Closure from "../closure/Closure.ts"
-import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import type * as StepKey from "../flow/StepKey.ts"
@@ -139,7 +137,7 @@ const steps = Effect.fnUntraced(function* (
     batch: options.batch,
     steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
     closures,
-    simulation: ownAnswers(simulation, flow, closures, run.name)
+    simulation: FlowContext.ownAnswers(simulation, flow, closures, run.name)
   })
   if (
     simulation === undefined
@@ -165,7 +163,7 @@ const steps = Effect.fnUntraced(function* (
     ...(options.workers === true ? { onKept: state.onKept } : undefined),
     retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
   }
-  const version = FlowContext.versionOf(flow, { settings, parameters, closures })
+  const version = FlowContext.withOptions(FlowContext.versionOf(flow, { settings, parameters, closures }), options)
   if (run.plan !== undefined && versionOfPlan(run.plan) !== version) store.runs.forgetPlan(run)
   if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
   closures.close()
@@ -202,17 +200,6 @@ const problemOf =
       const lost = intent.overwrite || before === undefined ? undefined : EarlierTry.lostRows(flow, before, state)
       return lost === undefined ? RunFiles.problemOf(flow, files, store, intent, rowsOf) : Effect.succeed(lost)
     })
-
-/** The simulation, including the flow's own answers. */
-const ownAnswers = (
-  simulation: Simulation.Simulation | undefined,
-  { simulate }: Flow.Any,
-  closures: Closure.Closures,
-  run: string
-): Simulation.Simulation | undefined =>
-  simulation === undefined || simulate === undefined
-    ? simulation
-    : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? run}` }
 
 /** Ends when the grace period of a stopping run is over. */
 const drained = ({ options, state }: RunSession.RunSession): Effect.Effect<void> =>

@@ -134,7 +134,7 @@ export const make = (init: RunStateInit): RunState => {
     batches: () => replays.statuses?.(),
     team: () => state.team
   }
-  const costs = RowCosts.make(flow)
+  const costs = RowCosts.make(flow, () => replays.suspended !== undefined)
   const kept = new Map<string, number>()
   const unkept = new Set<string>()
   const elsewhere = new Map<string, FailedRow.Described>()

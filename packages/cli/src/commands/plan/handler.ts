@@ -32,6 +32,7 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
         batch: "off",
         limit: Math.min(input.sample.value, limit?.limit ?? Number.POSITIVE_INFINITY),
         outputs: false,
+        cache: !input.noCache,
         record: { file, parameters, limit: input.sample.value, simulate: input.simulate }
       })
       if (!input.json) view.note(PlanText.sampled(summary))
