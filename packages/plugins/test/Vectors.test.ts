@@ -253,6 +253,28 @@ describe("Flow.nearest", () => {
     })
   )
 
+  it.live("compares with all rows of the second side, whatever is read of the first", () =>
+    Effect.gen(function* () {
+      const [p, q] = [
+        vectors("p", [
+          [0, 1],
+          [1, 1],
+          [1, 0]
+        ]),
+        vectors("q", [
+          [1, 0],
+          [0, 1]
+        ])
+      ]
+      const near = Flow.nearest("near", { q }, { p }, { by: [q, p] })
+      for (const options of [{ limit: 1 }, { sample: { size: 1, seed: "1" } }]) {
+        const [row, ...more] = (yield* TestFlow.run(flowOf(near), options)).rows(near)
+        assert.lengthOf(more, 0)
+        assert.deepStrictEqual(row!.p, [{ value: row!.q, similarity: 1 }])
+      }
+    })
+  )
+
   it.live("has a similarity for numbers of any size", () =>
     Effect.gen(function* () {
       const p = vectors("p", [

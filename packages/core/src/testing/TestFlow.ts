@@ -98,14 +98,20 @@ export const run = <F>(flow: Flow.Flow<F>, options: Options = {}): Effect.Effect
         })
       })
     )
-    const ran = Runner.run(Flow.withOutputs(flow, outputs), {
-      errorsFile: false,
-      ...rest,
-      observe: (event) => {
-        events.push(event)
-        return observe?.(event) ?? Effect.void
+    const tested = Flow.withOutputs(flow, outputs)
+    // What is only looked up stays so: `limit` and `sample` leave it whole.
+    const graph = { ...tested.graph, driving: flow.graph.driving }
+    const ran = Runner.run(
+      { ...tested, graph },
+      {
+        errorsFile: false,
+        ...rest,
+        observe: (event) => {
+          events.push(event)
+          return observe?.(event) ?? Effect.void
+        }
       }
-    }).pipe(
+    ).pipe(
       Effect.catchTag("RunFailed", ({ summary }) => Effect.succeed(summary)),
       RunHooks.provide({ standIn: model?.standIn ?? TestModel.none })
     )
