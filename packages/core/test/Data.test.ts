@@ -4,7 +4,7 @@ import { Flow, type Node, type RunEvent, Runner, Sink, Source } from "@pipe/core
 import * as TextLine from "../src/encoding/TextLine.ts"
 import { Effect, Logger, Schema, Stream } from "effect"
 import * as fc from "fast-check"
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Host from "./Host.ts"
@@ -338,6 +338,78 @@ describe("outputs", () => {
       assert.strictEqual(readFileSync(path, "utf8"), "a,b,c\n1,,\n2,'=1+1,\n-3,,'-x\n")
       yield* write(Sink.csv(path, Source.fromIterable("given", rows.slice(0, 3)), { columns: ["b", "a"] }))
       assert.strictEqual(readFileSync(path, "utf8"), "b,a\n,1\n=1+1,2\n,-3\n")
+    })
+  )
+
+  it.live("are files of their own for each row, within their folder, and each name once", () =>
+    Effect.gen(function* () {
+      const out = join(folder(), "out")
+      const names = [
+        "a.md",
+        "de/b.md",
+        "./a.md",
+        "../c.md",
+        "/etc/d.md",
+        "",
+        "..",
+        `${"n".repeat(256)}.md`,
+        "de/../e.md",
+        "..f"
+      ]
+      const rows = Source.fromIterable(
+        "page",
+        names.map((name, at) => ({ name, text: `page ${at}\n` }))
+      )
+      const sink = (folder: string) =>
+        Sink.files(folder, { rows }, ({ rows: { name, text } }) => ({ path: name, text }))
+      const failed: Array<string> = []
+      const run = (folder: string, options: Runner.Options = {}) =>
+        Runner.run(Flow.make("pages", { outputs: [sink(folder)], allowFailedRows: 100 }), {
+          errorsFile: false,
+          observe: (event) =>
+            Effect.sync(() => {
+              if (event._tag === "RowFailed") failed.push(`${event.position} ${event.message}`)
+            }),
+          ...options
+        })
+      yield* run(out)
+      assert.deepStrictEqual(readdirSync(out, { recursive: true }).sort(), ["..f", "a.md", "de", "de/b.md", "e.md"])
+      assert.strictEqual(readFileSync(join(out, "a.md"), "utf8"), "page 0\n")
+      assert.deepStrictEqual(
+        failed.map((line) => line.split(" ")[0]),
+        [2, 3, 4, 5, 6, 7].map((at) => `page[${at}]`)
+      )
+      assert.include(failed[0], "another row has written the file ./a.md")
+      assert.include(failed[1], "its file ../c.md is not in the folder")
+      const file = join(folder(), "file")
+      writeFileSync(file, "")
+      assert.include((yield* Effect.flip(run(file))).message, "it is not a folder")
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.live("never replace what the run reads", () =>
+    Effect.gen(function* () {
+      const out = folder()
+      writeFileSync(join(out, "a.md"), "text")
+      const page = Source.files("page", { path: join(out, "*.md") })
+      const flow = Flow.make("pages", { outputs: [Sink.files(out, page, (page) => ({ ...page, path: "a.md" }))] })
+      const error = yield* Effect.flip(Runner.run(flow, { errorsFile: false }))
+      assert.include(error.message, "give rows a folder of their own")
+      assert.strictEqual(readFileSync(join(out, "a.md"), "utf8"), "text")
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
+  it.live("are one value where there is one row", () =>
+    Effect.gen(function* () {
+      const path = join(folder(), "total.json")
+      const rows = (...numbers: ReadonlyArray<number>) => Source.fromIterable("number", numbers)
+      yield* write(Sink.json(path, { total: rows(7) }, { single: true }))
+      assert.strictEqual(readFileSync(path, "utf8"), '{"total":7}\n')
+      const none = join(folder(), "none.json")
+      yield* write(Sink.json(none, rows(), { single: true }))
+      assert.strictEqual(readFileSync(none, "utf8"), "null\n")
+      const error = yield* Effect.flip(write(Sink.json(path, rows(1, 2), { single: true })))
+      assert.include(String(error), "more than one row")
     })
   )
 

@@ -29,6 +29,7 @@ import * as FilePlace from "../file/FilePlace.ts"
 import * as FileProblem from "../file/FileProblem.ts"
 import * as WholeFile from "../file/WholeFile.ts"
 import * as CsvText from "./CsvText.ts"
+import * as FolderSink from "./FolderSink.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import type { FilePath, Platform } from "./Source.ts"
@@ -48,6 +49,8 @@ export interface Sink<out E = never, out R = never> {
   readonly toStdout: boolean
   /** The file, or the parameter that names it; `undefined` when it is not a file. */
   readonly path: FilePath | undefined
+  /** The folder that holds a file for each row. */
+  readonly folder?: FilePath
   /** The same output in a separate place, for simulated runs; `undefined` when it has none. */
   readonly simulated?: Sink<E, R>
   /** Set on an output that is in its separate place. */
@@ -104,13 +107,29 @@ export const jsonl = <S extends Rows>(
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
   toText(path, rows, () => ({ row: stringify, join: (rows) => rows.map((row) => `${row}\n`).join("") }))
 
-/** Writes one JSON array. */
+/** Writes one JSON array; with `single` the value of the only row, such as that of a reduction. */
 export const json = <S extends Rows>(
   path: FilePath,
-  rows: S
+  rows: S,
+  options: {
+    /** Writes the only row, and no list. Without a row it is `null`, and a second one is an error. Default: `false`. */
+    readonly single?: boolean
+  } = {}
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
   toText(path, rows, () => {
     let first = true
+    if (options.single === true) {
+      return {
+        row: stringify,
+        join: (rows) => {
+          if (!first || rows.length > 1)
+            return Effect.fail({ message: "there is more than one row: leave out { single: true }" })
+          first = false
+          return `${rows[0]}\n`
+        },
+        end: () => (first ? "null\n" : "")
+      }
+    }
     return {
       row: stringify,
       join: (rows) =>
@@ -165,6 +184,65 @@ export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink
       }
     }
   })
+
+/** A file that a row is written to. */
+export type RowFile = FolderSink.RowFile
+
+/**
+ * Writes each row to a file of its own, in a folder: a translated page, a letter, a report for each customer.
+ *
+ * **Details** Paths are relative to the folder. A file appears whole when its row is done, and replaces one of its name; other files stay. A row whose file is outside the folder, or that of an earlier row, fails. The
+ * folder may hold nothing that the run reads. A simulated run writes to `<folder>.simulated`.
+ *
+ * **Example** (translated pages)
+ *
+ * ```ts
+ * import { Flow, Sink, Source } from "@pipe/core"
+ *
+ * const page = Source.files("page", { path: "docs/*.md" })
+ * const german = Flow.map("german", { page }, ({ page }) => page.text.toUpperCase())
+ *
+ * export const pages = Sink.files("german", { page, german }, ({ german, page }) => ({ path: page.path, text: german }))
+ * ```
+ */
+export const files = <S extends Rows>(
+  folder: FilePath,
+  rows: S,
+  fileOf: (row: RowOf<S>) => RowFile
+): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> => toFolder(folder, rows, fileOf as ToFile, false)
+
+type ToFile = (row: unknown) => RowFile
+
+const toFolder = <E, R>(folder: FilePath, rows: Rows, fileOf: ToFile, isSimulated: boolean): Sink<E, R | Platform> => {
+  const { inputs, toRow } = shape(rows)
+  const named = nameOf(folder)
+  const name = isSimulated ? `${named}.simulated` : named
+  return fromWriter<E, R | Platform>({
+    name,
+    inputs,
+    toStdout: false,
+    path: undefined,
+    folder,
+    ...(isSimulated ? { isSimulated: true } : { simulated: toFolder<E, R>(folder, rows, fileOf, true) }),
+    open: Effect.gen(function* () {
+      const platform = yield* Effect.context<Platform>()
+      const failed = ({ message }: WholeFile.WriteError) => new SinkError({ sink: name, message })
+      const given = String(yield* Parameter.valueOf(folder))
+      const open = yield* Effect.mapError(FolderSink.make(isSimulated ? simulatedFolder(given) : given), failed)
+      const write: SinkWriter<never, never>["write"] = (values) =>
+        Effect.flatMap(encodeRows(values, toRow, fileOf), (files): Effect.Effect<void, SinkError | UnwritableRow> => {
+          const problem = open.problemOf(files)
+          return problem === undefined
+            ? Effect.provideContext(Effect.mapError(open.write(files), failed), platform)
+            : Effect.fail(new UnwritableRow(problem))
+        })
+      return { write, finish: Effect.void }
+    })
+  })
+}
+
+/** The folder of a simulated run. */
+export const simulatedFolder = (folder: string): string => `${folder.replace(/\/+$/, "")}.simulated`
 
 const LINE_BREAKS = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g
 
@@ -297,12 +375,12 @@ const sizeOf = (rows: ReadonlyArray<unknown>): number =>
 const encodeRows = <A>(
   values: Values,
   toRow: ToRow,
-  encoder: Encoder<A>
+  encode: (row: unknown) => A
 ): Effect.Effect<ReadonlyArray<A>, UnwritableRow> => {
   const rows: Array<A> = []
   for (const value of values) {
     try {
-      rows.push(encoder.row(toRow(value)))
+      rows.push(encode(toRow(value)))
     } catch (error) {
       return Effect.fail(
         new UnwritableRow({ index: rows.length, message: error instanceof Error ? error.message : String(error) })
@@ -322,7 +400,7 @@ const toText = <A, E, R>(
   isSimulated = false
 ): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
-  const named = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
+  const named = nameOf(path)
   const name = isSimulated && path !== "-" && !Parameter.isParameter(path) ? FilePlace.simulatedName(named) : named
   return fromWriter<E, R | Platform>({
     name,
@@ -343,7 +421,7 @@ const toText = <A, E, R>(
       const target = (yield* isStdout(given)) ? yield* toStdout : yield* toFile(given)
       const encode = encoder()
       const write: SinkWriter<never, never>["write"] = (values) =>
-        Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
+        Effect.flatMap(encodeRows(values, toRow, encode.row), (rows) => {
           // Rows that fit one by one may still be too long for one string.
           if (rows.length > 1 && sizeOf(rows) > MOST_CHARACTERS) {
             const half = values.length >> 1
@@ -391,6 +469,9 @@ const isStdout = (given: string | URL) =>
         onFailure: () => false,
         onSuccess: ({ descriptor }) => descriptor === FilePlace.STDOUT
       })
+
+const nameOf = (path: FilePath): string =>
+  typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
 
 /** A file name for display: relative to the working directory when it is inside it. */
 const shortName = (url: URL): string => {

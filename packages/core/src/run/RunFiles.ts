@@ -21,7 +21,7 @@ import * as WholeFile from "../file/WholeFile.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import type * as Sink from "../flow/Sink.ts"
+import * as Sink from "../flow/Sink.ts"
 import type { FilePath } from "../flow/Source.ts"
 import type * as Store from "../store/Store.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -138,7 +138,10 @@ export const check = Effect.fnUntraced(function* (
   }
   const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
   let toStdout = false
+  const folders: Array<FilePlace.FilePlace> = []
   for (const sink of options.outputs === false ? [] : flow.outputs) {
+    const folder = sink.folder === undefined ? undefined : valueOf(sink.folder)
+    if (folder !== undefined) folders.push(yield* folderOf(sink, folder))
     const named = sink.path === undefined ? undefined : valueOf(sink.path)
     if (named === "-") toStdout = true
     if (named === undefined || named === "-") continue
@@ -172,7 +175,7 @@ export const check = Effect.fnUntraced(function* (
     uses.push({ what: "the flow file", place: yield* resolve("the flow file", options.file), isWritten: false })
   }
   uses.push(...(yield* ofStreams(toStdout || options.stdout === true)))
-  const conflict = conflictIn(uses)
+  const conflict = conflictIn(uses) ?? foldersConflict(folders, uses, yield* Path.Path)
   if (conflict !== undefined) return yield* refuse(conflict)
   if (errors?.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
     return yield* refuse(
@@ -256,6 +259,32 @@ const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
         ? `${one.place.path}: two outputs write this file: give each its own`
         : `${other.place.path}: is both ${one.what} and ${other.what}: change one of the paths`
     }
+  }
+  return undefined
+}
+
+/** The folder of an output with a file for each row. */
+const folderOf = Effect.fnUntraced(function* ({ isSimulated, name }: Sink.Any, given: string | URL) {
+  const what = `output ${name}`
+  const named = String(given)
+  const place = yield* resolve(what, isSimulated === true ? Sink.simulatedFolder(named) : given)
+  if (place.kind === "folder")
+    yield* allowed(place.real, { writable: true }, `${place.path}: is not writable (${what})`)
+  else if (place.kind !== "missing")
+    return yield* refuse(`${place.path}: cannot be written: it is not a folder (${what})`)
+  return place
+})
+
+/** Describes a file of the run in a folder that rows write to: one of them might have its name. */
+const foldersConflict = (
+  folders: ReadonlyArray<FilePlace.FilePlace>,
+  uses: ReadonlyArray<Use>,
+  { sep }: Path.Path
+): string | undefined => {
+  for (const { path, real } of folders) {
+    const inside = uses.find(({ place }) => place.real.startsWith(real.endsWith(sep) ? real : `${real}${sep}`))
+    if (inside !== undefined)
+      return `${path}: holds ${inside.place.path} (${inside.what}), which a row could replace: give rows a folder of their own`
   }
   return undefined
 }
