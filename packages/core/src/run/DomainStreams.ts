@@ -114,10 +114,10 @@ const openOutputs = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState
 })
 
 /** The rows of a source, as far as the run reads it. */
-const sourceRows = (
+export const sourceRows = (
   root: Node.Any,
   kind: Extract<Node.Kind, { readonly _tag: "Source" }>,
-  { flow, options, state }: Environment,
+  { flow, options, state }: Pick<Environment, "flow" | "options" | "state">,
   onOpen: (reading: NodeCounts.SourceProgress) => void
 ): Stream.Stream<Node.ReadRow<unknown>, unknown, unknown> =>
   Stream.unwrap(

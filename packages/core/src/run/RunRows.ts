@@ -26,6 +26,7 @@ import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
+import * as ReadAhead from "./ReadAhead.ts"
 import * as Replay from "./Replay.ts"
 import type * as RunEnd from "./RunEnd.ts"
 import * as RunFiles from "./RunFiles.ts"
@@ -189,7 +190,8 @@ const allRows: Rows = ({ environment, layers, session }) =>
       packs: LayerAnnotations.has(layers, LayerAnnotations.Packs),
       warm: workers?.warm
     })
-    return yield* workers === undefined ? work : Effect.ensuring(work, workers.end)
+    const all = ReadAhead.before(flow, state, options, work)
+    return yield* workers === undefined ? all : Effect.ensuring(all, workers.end)
   })
 
 /** Why the outputs must not replace what is there: they are less than it, or than the previous attempt read. */

@@ -319,7 +319,7 @@ const endEarly = Effect.fnUntraced(function* (
     }
     default: {
       // A run that read no row could not start: a missing key, a missing file.
-      const couldStart = rows.read > 0
+      const couldStart = rows.read > 0 || rows.failed > 0
       return yield* new ExitCode.Failure({
         message: `${message}${couldStart ? resume : ""}`,
         exitCode: couldStart ? ExitCode.failed : ExitCode.usage
