@@ -11,6 +11,7 @@ import { LanguageModel } from "effect/ai"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import { gzipSync } from "node:zlib"
 import { pathToFileURL } from "node:url"
 import type { Sample } from "../../scripts/samples.ts"
 
@@ -100,6 +101,15 @@ const folder = (): string => {
   const made = fs.mkdtempSync(path.join(tmpdir(), "pipe-sample-"))
   for (const name of ["words.txt", "handbook.txt", "questions.txt"])
     fs.writeFileSync(path.join(made, name), "tree\nbee\n")
+  fs.mkdirSync(path.join(made, "docs"))
+  fs.writeFileSync(path.join(made, "docs", "page.md"), "# A page\n\nOf two paragraphs.\n")
+  fs.mkdirSync(path.join(made, "exports"))
+  fs.writeFileSync(
+    path.join(made, "exports", "reviews.csv.gz"),
+    gzipSync(
+      "id,stars,when,review.text\n1,5,2026-11-30T00:00:00.000Z,A lovely lamp.\n2,,2026-11-30T00:00:00.000Z,None\n"
+    )
+  )
   fs.writeFileSync(
     path.join(made, "reviews.jsonl"),
     `${JSON.stringify({ id: "1", product: "lamp", text: "A lovely lamp." })}\n`

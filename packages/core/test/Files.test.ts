@@ -206,6 +206,25 @@ describe("a CSV file", () => {
     })
   )
 
+  it.live("loses one row to each quote that is never closed, however the file begins", () =>
+    Effect.gen(function* () {
+      for (const mark of ["", "\uFEFF", "\uFEFF\uFEFF"]) {
+        const { failed, failure, rows } = yield* csv(`${mark}a,b\n1,2\n3,"4\n5,6\n7,"8\n9,"10\n11,12\n`)
+        assert.isUndefined(failure)
+        // The quotes of two rows may close each other: what is between them is then one cell.
+        const read = [...rows.flatMap((row) => Object.values(row as object)), ...failed.map(String)].join(" ")
+        for (const cell of ["1", "2", "11", "12"]) assert.include(read, cell)
+        assert.isBelow(rows.length + failed.length, 8)
+      }
+      const { failed, rows } = yield* csv(`\uFEFFa,b\n1,"2\n`)
+      assert.lengthOf(rows, 0)
+      assert.deepStrictEqual(
+        failed.map(([position]) => position),
+        ["rows.csv:2"]
+      )
+    })
+  )
+
   it.live("loses one row to a cell that is too long, and reads on (G2)", () =>
     Effect.gen(function* () {
       const { failed, rows } = yield* csv(`a,b\n1,2\n3,${"x".repeat(33 * 1024 * 1024)}\n5,6\n`)

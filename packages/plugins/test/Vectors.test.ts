@@ -4,7 +4,7 @@ import { Flow, Ledger, type Node, Pricing, Sink, Source, Stack } from "@pipe/cor
 import { TestFlow, TestModel } from "@pipe/core/testing"
 import { Anthropic, NodeHost, OpenAi } from "@pipe/plugins"
 import { Effect, Layer, Logger } from "effect"
-import { EmbeddingModel, LanguageModel } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 
 const provider = (options: OpenAi.Options) => OpenAi.layer({ apiKey: "k", ...options })
@@ -141,6 +141,31 @@ describe("Flow.embed", () => {
       assert.lengthOf(answers.calls(), 1)
       assert.strictEqual(again.summary.nodes.find(({ name }) => name === "vector")!.reused, 300)
     }).pipe(Effect.scoped)
+  )
+
+  it.live("learns how many texts an endpoint takes at once, and loses none (emb-01)", () =>
+    Effect.gen(function* () {
+      const text = Source.fromIterable(
+        "text",
+        Array.from({ length: 1_500 }, (_, at) => `text ${at}`)
+      )
+      const vector = Flow.embed("vector", { text }, ({ text }) => text)
+      const tooMany = TestModel.failure(new AiError.InvalidRequestError({ description: "at most 10 texts" }))
+      const capped = TestModel.make(({ request }) => {
+        if (request._tag !== "Embedding") return ""
+        return request.inputs.length > 10 || request.inputs.includes("text 700")
+          ? tooMany
+          : request.inputs.map((text) => [text.length])
+      })
+      const run = yield* TestFlow.run(flowOf(vector), { model: capped })
+      assert.lengthOf(run.rows(vector), 1_499)
+      assert.deepStrictEqual(
+        run.failed.map(({ position }) => position),
+        ["text[700]"]
+      )
+      const refused = capped.calls().filter(({ request }) => request._tag === "Embedding" && request.inputs.length > 10)
+      assert.isBelow(refused.length, 20)
+    })
   )
 
   it.live("fails the row whose text is none or refused, and no other", () =>

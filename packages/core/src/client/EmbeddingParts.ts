@@ -84,26 +84,49 @@ const isOfInput = (error: AiError.AiError): boolean =>
 /** The most requests spent to find the refused inputs. What is left then fails as a whole. */
 const MOST_REQUESTS = 100
 
+/** The most items of a request, as refused ones have shown; infinite until then. */
+export interface Accepted {
+  most: number
+}
+
 /**
  * Sends what several callers request together, and completes each. When the request is refused, it is split in halves
- * and sent again, so that a bad input (an empty text, one that is too long) fails alone.
+ * and sent again, so that a bad input (an empty text, one that is too long) fails alone. Where both halves pass, the endpoint
+ * takes no more at once: further requests are no larger.
  */
 export const together = <A>(
   items: ReadonlyArray<A>,
   send: (items: ReadonlyArray<A>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>,
-  complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void
+  complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void,
+  accepted: Accepted = { most: Number.POSITIVE_INFINITY }
 ): Effect.Effect<void> => {
   let left = MOST_REQUESTS
-  const sendParts = (items: ReadonlyArray<A>): Effect.Effect<void> =>
-    Effect.flatMap(Effect.exit(send(items)), (exit) => {
+  const halves = (items: ReadonlyArray<A>): Effect.Effect<boolean> => {
+    const middle = Math.ceil(items.length / 2)
+    return Effect.zipWith(
+      Effect.suspend(() => sendParts(items.slice(0, middle))),
+      Effect.suspend(() => sendParts(items.slice(middle))),
+      (first, second) => first && second
+    )
+  }
+  /** Whether all items were accepted. */
+  const sendParts = (items: ReadonlyArray<A>): Effect.Effect<boolean> => {
+    if (items.length > accepted.most) return halves(items)
+    return Effect.flatMap(Effect.exit(send(items)), (exit) => {
       const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
       if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
-        return Effect.sync(() => complete(items, exit))
+        return Effect.sync(() => {
+          complete(items, exit)
+          return Exit.isSuccess(exit)
+        })
       }
-      const middle = Math.ceil(items.length / 2)
-      return Effect.andThen(sendParts(items.slice(0, middle)), sendParts(items.slice(middle)))
+      return Effect.map(halves(items), (areAccepted) => {
+        if (areAccepted) accepted.most = Math.min(accepted.most, Math.ceil(items.length / 2))
+        return areAccepted
+      })
     })
-  return sendParts(items)
+  }
+  return Effect.asVoid(sendParts(items))
 }
 
 /** Returns the response when it has one vector of finite numbers per input, all of one length. */

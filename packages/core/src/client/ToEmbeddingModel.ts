@@ -102,6 +102,7 @@ const makeResolver = (
    */
   const numbers = new WeakMap<CallState.SuspendedRow, number>()
   let number = 0
+  const accepted: EmbeddingParts.Accepted = { most: Number.POSITIVE_INFINITY }
   const numberOf = (row: CallState.SuspendedRow | undefined): number => {
     if (row === undefined) return 0
     const known = numbers.get(row) ?? ++number
@@ -130,7 +131,8 @@ const makeResolver = (
             const embedded = Exit.map(exit, ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[at]! }))
             for (const entry of same) entry.completeUnsafe(embedded)
           }
-        }
+        },
+        accepted
       )
   })
 }

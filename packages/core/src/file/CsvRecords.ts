@@ -59,27 +59,39 @@ const GROUP = 512
  */
 export const read = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
+  options: Options
+): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, options, START, withoutMarks)
+
+const readFrom = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
   options: Options,
-  start: Place = START
+  start: Place,
+  beginning: Beginning
 ): Stream.Stream<CsvRecord, E | CsvProblem> => {
   const { from } = options
-  const records = parsed(bytes, options, start)
+  const records = parsed(bytes, options, start, beginning)
   if (from === undefined) return records
   return Stream.catch(records, (error): Stream.Stream<CsvRecord, E | CsvProblem> => {
     if (!(error instanceof CsvProblem)) return Stream.fail(error)
     const { line, message, offset } = error
     const bad: CsvRecord = { line, offset, cells: [], problem: message }
     const rest = Stream.suspend(() =>
-      read(afterLine(from(offset) as Stream.Stream<Uint8Array, E>), options, { line: line + 1, offset })
+      readFrom(from(offset) as Stream.Stream<Uint8Array, E>, options, { line: line + 1, offset }, afterLine)
     )
     return Stream.concat(Stream.succeed(bad), rest)
   })
 }
 
+/** Leaves out how bytes begin, and counts what is left out. */
+type Beginning = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
+  leftOut: (bytes: number) => void
+) => Stream.Stream<Uint8Array, E>
+
 const MARK = [0xef, 0xbb, 0xbf]
 
 /** Leaves out byte order marks at the beginning: a file may have several. The parser would change its encoding. */
-const withoutMarks = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> => {
+const withoutMarks: Beginning = (bytes, leftOut) => {
   let isBefore = true
   let seen = 0
   return Stream.map(bytes, (chunk) => {
@@ -92,16 +104,18 @@ const withoutMarks = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uin
     if (at === chunk.length) return chunk.subarray(at)
     isBefore = false
     const rest = seen % MARK.length
+    leftOut(seen - rest)
     return rest === 0 ? chunk.subarray(at) : Buffer.concat([Buffer.from(MARK.slice(0, rest)), chunk.subarray(at)])
   })
 }
 
 /** Leaves out the first line. */
-const afterLine = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> => {
+const afterLine: Beginning = (bytes, leftOut) => {
   let isAfter = false
   return Stream.map(bytes, (chunk) => {
     if (isAfter) return chunk
     const end = chunk.indexOf(0x0a)
+    leftOut(end === -1 ? chunk.length : end + 1)
     if (end === -1) return chunk.subarray(chunk.length)
     isAfter = true
     return chunk.subarray(end + 1)
@@ -111,20 +125,24 @@ const afterLine = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8A
 const parsed = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
   options: Options,
-  start: Place
+  start: Place,
+  beginning: Beginning
 ): Stream.Stream<CsvRecord, E | CsvProblem> =>
   Stream.unwrap(
     Effect.map(
       Effect.promise(() => import("csv-parse")),
       ({ CsvError, parse }) => {
         let last = { lines: 0, bytes: 0 }
-        const here = (): Place => ({ line: start.line + last.lines, offset: start.offset + last.bytes })
+        let before = start.offset
+        const here = (): Place => ({ line: start.line + last.lines, offset: before + last.bytes })
         let failure: { readonly error: E } | undefined
         const input = Stream.toAsyncIterable(
-          Stream.tapError(start.offset === 0 ? withoutMarks(bytes) : bytes, (error) =>
-            Effect.sync(() => {
-              failure = { error }
-            })
+          Stream.tapError(
+            beginning(bytes, (count) => (before += count)),
+            (error) =>
+              Effect.sync(() => {
+                failure = { error }
+              })
           )
         )
         const parser = parse({
@@ -151,7 +169,7 @@ const parsed = <E>(
         })
         return Stream.map(Stream.flattenIterable(records), ({ info, record }) => {
           last = info
-          return toRecord(record, start.line - 1 + info.lines, start.offset + info.bytes)
+          return toRecord(record, start.line - 1 + info.lines, before + info.bytes)
         })
       }
     )

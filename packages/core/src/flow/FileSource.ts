@@ -171,7 +171,8 @@ const openFile = Effect.fnUntraced(function* (
   if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
   const bytes = FileBytes.read(place).pipe(
     Stream.mapError(unreadable),
-    Stream.provideService(FileSystem.FileSystem, fs)
+    // It is read by a fiber of its own.
+    Stream.provideContext(yield* Effect.context<FileSystem.FileSystem>())
   )
   if (place.kind !== "file") return asText(label, encoding, fail, { bytes, size })
   const first = yield* Effect.scoped(

@@ -234,7 +234,12 @@ const factors = (known: Known, rows: Rows, open: Openness): ((node: Node.Any) =>
     // Rows of a conditional step are counted whether the condition holds or not.
     if (isConditional(node) || earlier === undefined || came === 0 || planned === 0 || read(earlier) === 0)
       return { times: 1, by: "guessed" }
-    return { times: ((came / read(earlier)) * read(rows)) / planned, by: "learned" }
+    // What is reused is there, and makes no call: the others come from lists that are placeholders.
+    const reused = rows.get(node.name)?.reused ?? 0
+    const comes = (came / read(earlier)) * read(rows)
+    return planned > reused
+      ? { times: Math.max(0, comes - reused) / (planned - reused), by: "learned" }
+      : { times: comes / planned, by: "learned" }
   }
 }
 
@@ -278,7 +283,9 @@ const callsOf = (
   if (expect !== undefined) return { times: expect / each, by: "expected", least: 1 / expect }
   // What rows of one of several models learned says nothing of the others.
   const isOnly = all.length === 1
-  const rounds = isConditional(node) || !isOnly ? undefined : expected.learned(one.step, one.model)?.rounds
+  // Which rows call is not learned.
+  const isChosen = isConditional(node) || (isOpen && isChoosing(node))
+  const rounds = isChosen || !isOnly ? undefined : expected.learned(one.step, one.model)?.rounds
   if (rounds !== undefined) {
     // What is learned is of the rows that call.
     const times = rounds / samples / (made / Math.max(1, one.callers))

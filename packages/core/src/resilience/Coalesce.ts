@@ -62,6 +62,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
         const call: ModelClient.Send =
           limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
+        const accepted: EmbeddingParts.Accepted = { most: Number.POSITIVE_INFINITY }
         const together = (entries: Entries) => {
           const [first] = entries
           return EmbeddingParts.together(
@@ -78,7 +79,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                 from += count
                 entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
               }
-            }
+            },
+            accepted
           )
         }
         const resolver = RequestResolver.makeGrouped<Waiting, string>({
