@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { completion, serve } from "./Endpoint.ts"
 import { flow, folder, pipe } from "./Process.ts"
+import * as Soak from "../../../test/Soak.ts"
 
 const read = (cwd: string, file: string) => readFileSync(join(cwd, file), "utf8")
 
@@ -59,7 +60,7 @@ ${flow()}`
 })
 
 describe("large runs", () => {
-  it("write row by row: 20,000 rows of 30 kB in a heap of 256 MB (promptfoo#672)", async () => {
+  it.skipIf(!Soak.isSoak)("write row by row: 20,000 rows of 30 kB in a heap of 256 MB (promptfoo#672)", async () => {
     const cwd = folder({
       "flow.ts": `
 import { Flow, Sink, Source } from "@pipe/core"
