@@ -497,6 +497,36 @@ describe("a function that returns a promise", () => {
     )
   }
 
+  it.live("is refused like one that returns an effect where nothing runs it, or no list (B10)", () =>
+    Effect.gen(function* () {
+      const { failures, values } = yield* outcomeOf(Flow.map("it", { n }, ({ n }): unknown => Effect.succeed(n)))
+      assert.lengthOf(values, 0)
+      assert.include(failures[0]!.message, "returns an effect, which would not run: use Flow.step")
+      const lists: ReadonlyArray<readonly [made: () => unknown, says: string]> = [
+        [() => ({ a: 1 }), "returns a value of type object, not a list"],
+        [() => "text", "returns a value of type string, not a list"],
+        [() => undefined, "returns undefined, not a list"],
+        [
+          async function* () {
+            yield await Promise.resolve(1)
+          },
+          "not a list"
+        ],
+        [() => [Promise.resolve(1)], "a list of promises or effects: return Effect.all"],
+        [() => [Effect.succeed(1)], "a list of promises or effects: return Effect.all"],
+        [() => Effect.succeed({ a: 1 }), "returns a value of type object, not a list"],
+        [() => Effect.succeed(Promise.resolve([1])), "returns a promise, not a list"]
+      ]
+      for (const [made, says] of lists) {
+        const { failures, values } = yield* outcomeOf(Flow.expand("it", { n }, untyped(made) as () => Array<unknown>))
+        assert.lengthOf(values, 0)
+        assert.include(failures[0]?.message ?? "no failure", says)
+      }
+      const set = yield* outcomeOf(Flow.expand("it", { n }, ({ n }) => new Set([n])))
+      assert.deepStrictEqual(set.values, [{ it: 1 }, { it: 2 }])
+    })
+  )
+
   it.live("is refused like a step that returns nothing; a plain value is one", () =>
     Effect.gen(function* () {
       const nothing = yield* outcomeOf(

@@ -226,6 +226,36 @@ describe("a plan", () => {
     }).pipe(Effect.provide(Host.layerMemory))
   )
 
+  it.live("counts what lists of new rows will have beside those that are reused", () =>
+    Effect.gen(function* () {
+      const answers = TestModel.make({ topic: () => "0,1,2,3,4,5,6,7,8,9", rate: () => "5" })
+      for (const [counted, policy] of [
+        ["learned", {}],
+        ["expected", { expect: 10 }]
+      ] as const) {
+        const text = Source.fromIterable(
+          "text",
+          Array.from({ length: 12 }, (_, at) => `${counted} ${at}`)
+        )
+        const topic = Flow.expand(
+          "topic",
+          { text },
+          ({ text }) => Effect.map(ask(`Name 10 topics of ${text}`), (answer) => answer.split(",")),
+          policy
+        )
+        const rate = Flow.step("rate", { text, topic }, ({ text, topic }) => ask(`Rate ${topic} of ${text}`))
+        const flow = Flow.make(counted, {
+          outputs: [Sink.forEach("out", { rate }, () => Effect.void)],
+          stack: Stack.make(Ledger.layer, answers.layer)
+        })
+        yield* Runner.run(flow, { errorsFile: false, limit: 2 })
+        const plan = yield* Plan.make(flow)
+        assert.deepInclude(callsOf(plan, "rate"), { calls: 100, counted })
+        assert.strictEqual(callsOf(plan, "topic")!.calls, 10)
+      }
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
   it.live("counts the rows of an expansion by `expect`, and the calls of a step", () =>
     Effect.gen(function* () {
       const text = Source.fromIterable("text", ["a", "b"])

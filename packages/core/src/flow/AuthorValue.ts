@@ -25,6 +25,28 @@ export const refusePromise = (what: string, made: unknown): void => {
   if (isPromise(made)) throw promised(what)
 }
 
+/** Throws for what a plain function cannot return: nothing would run an effect, or wait for a promise. */
+export const refuseEffect = (what: string, made: unknown): void => {
+  refusePromise(what, made)
+  if (Effect.isEffect(made))
+    throw new Node.FlowError({ message: `${what} returns an effect, which would not run: use Flow.step` })
+}
+
+/** The items of a list that a function made: an array, or anything that can be iterated, except a text. */
+export const toItems = (what: string, made: unknown): ReadonlyArray<unknown> => {
+  const isList = typeof made === "object" && made !== null && Symbol.iterator in made
+  if (!isList)
+    throw new Node.FlowError({
+      message: `${what} returns ${made === null || made === undefined ? String(made) : isPromise(made) ? "a promise" : `a value of type ${typeof made}`}, not a list: return an array, or an effect of one`
+    })
+  const items = Array.from(made as Iterable<unknown>)
+  if (items.some((item) => isPromise(item) || Effect.isEffect(item)))
+    throw new Node.FlowError({
+      message: `${what} returns a list of promises or effects: return Effect.all([…]) to have their values`
+    })
+  return items
+}
+
 /** The effect that a function returned; a plain value succeeds. A promise, a generator and nothing are mistakes. */
 export const toEffect = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> => {
   if (Effect.isEffect(made)) return made as Effect.Effect<unknown, unknown, unknown>

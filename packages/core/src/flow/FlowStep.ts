@@ -64,7 +64,7 @@ export const map = <In extends Node.Inputs, B>(
       run: (values: Node.Values<In>) =>
         Effect.sync(() => {
           const made = f(values)
-          AuthorValue.refusePromise("the function of the step", made)
+          AuthorValue.refuseEffect("the function of the step", made)
           return made
         }),
       when: undefined,

@@ -227,19 +227,18 @@ const factors = (known: Known, rows: Rows, open: Openness): ((node: Node.Any) =>
     const expected = expansions(flow, node)
       .filter(open.value)
       .map((expansion) => expectedOf(expansion, rows))
-    if (expected.length > 0 && expected.every((times) => times !== undefined))
-      return { times: expected.reduce((product, times) => product * times, 1), by: "expected" }
     const planned = arrived(rows, node)
+    // What is reused is there, and makes no call: the others come from lists that are placeholders.
+    const reused = rows.get(node.name)?.reused ?? 0
+    const timesOf = (comes: number): number =>
+      planned > reused ? Math.max(0, comes - reused) / (planned - reused) : comes / Math.max(1, planned)
+    if (expected.length > 0 && expected.every((times) => times !== undefined))
+      return { times: timesOf(expected.reduce((product, times) => product * times, planned)), by: "expected" }
     const came = earlier === undefined ? 0 : arrived(earlier, node)
     // Rows of a conditional step are counted whether the condition holds or not.
     if (isConditional(node) || earlier === undefined || came === 0 || planned === 0 || read(earlier) === 0)
       return { times: 1, by: "guessed" }
-    // What is reused is there, and makes no call: the others come from lists that are placeholders.
-    const reused = rows.get(node.name)?.reused ?? 0
-    const comes = (came / read(earlier)) * read(rows)
-    return planned > reused
-      ? { times: Math.max(0, comes - reused) / (planned - reused), by: "learned" }
-      : { times: comes / planned, by: "learned" }
+    return { times: timesOf((came / read(earlier)) * read(rows)), by: "learned" }
   }
 }
 
@@ -297,15 +296,29 @@ const callsOf = (
     : undefined
 }
 
-const LOOP = /\bwhile\s*\(|\b(?:repeat|iterate|loop|retry|unfold)\s*\(/
+const LOOP = /\bwhile\s*\(|\bfor\s*\([^]*\bbreak\b|\b[A-Z]\w*\.(?:repeat|iterate|loop|retry|unfold)\w*\s*\(/
 const CHOICE = /\bfor\s*\(|\b(?:forEach|if|switch)\s*\(|\?[^?.:]+:\s*Effect\.succeed\b|\bsucceed\s*\([^)]*\)\s*:/
 
 /**
  * Whether a node's own code repeats what it does, or chooses whether it does it, as its values tell it to. Choices matter
  * where the values depend on answers.
  */
-const repeats = (node: Node.Any, isOpen: boolean): boolean =>
-  node.kind._tag === "Step" && (LOOP.test(String(node.kind.run)) || (isOpen && isChoosing(node)))
+const repeats = (node: Node.Any, isOpen: boolean): boolean => LOOP.test(codeOf(node)) || (isOpen && isChoosing(node))
+
+/** The code of the function that may call a model. */
+const codeOf = ({ kind }: Node.Any): string => {
+  switch (kind._tag) {
+    case "Step":
+    case "Expand":
+      return String(kind.run)
+    case "Filter":
+      return String(kind.keep)
+    case "Reduce":
+      return String(kind.meaning)
+    default:
+      return ""
+  }
+}
 
 /** What the author should know of the counts of steps. */
 export const notes = (

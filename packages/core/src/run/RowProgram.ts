@@ -204,12 +204,12 @@ const evaluatorOf = (
         journal,
         run,
         (values) =>
-          Effect.map(kind.run(values) as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) =>
-            Array.from(items)
+          Effect.map(kind.run(values) as Effect.Effect<unknown, unknown, unknown>, (items) =>
+            AuthorValue.toItems("the function of the list", items)
           ),
         (items) => items
       )
-      return lazily(kind.run, asked, (items) => Array.from(items as Iterable<unknown>))
+      return lazily(kind.run, asked, (items) => AuthorValue.toItems("the function of the list", items))
     }
   }
 }
