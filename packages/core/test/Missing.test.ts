@@ -515,7 +515,7 @@ describe("a function that returns a promise", () => {
         [() => [Promise.resolve(1)], "a list of promises or effects: return Effect.all"],
         [() => [Effect.succeed(1)], "a list of promises or effects: return Effect.all"],
         [() => Effect.succeed({ a: 1 }), "returns a value of type object, not a list"],
-        [() => Effect.succeed(Promise.resolve([1])), "returns a promise, not a list"]
+        [() => Effect.map(Effect.succeed(1), (one): unknown => Promise.resolve([one])), "returns a promise, not a list"]
       ]
       for (const [made, says] of lists) {
         const { failures, values } = yield* outcomeOf(Flow.expand("it", { n }, untyped(made) as () => Array<unknown>))

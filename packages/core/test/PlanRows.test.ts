@@ -216,6 +216,10 @@ describe("a plan", () => {
       assert.isUndefined((yield* store.runs.latest("id"))?.plan)
       assert.isUndefined(yield* planOf(poem, song))
       assert.isDefined(yield* planOf(song, song))
+      // A plan in batches is one of a run in batches.
+      yield* store.runs.savePlan("id", Plan.toJson(yield* Plan.make(song, { batch: true })))
+      yield* Runner.run(song, { identity: "id", errorsFile: false })
+      assert.isUndefined((yield* store.runs.latest("id"))?.plan)
       // A plan without what is kept is one of a run without it.
       yield* store.runs.savePlan("id", Plan.toJson(yield* Plan.make(song, { cache: false })))
       yield* Runner.run(song, { identity: "id", errorsFile: false })

@@ -245,8 +245,13 @@ export const ownAnswers = (
     : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? otherwise}` }
 
 /** The version of a flow, as a run with these options computes it. */
-export const withOptions = (version: string, { cache }: { readonly cache?: boolean | undefined }): string =>
-  cache === false ? `${version} without cache` : version
+export const withOptions = (
+  version: string,
+  { batch, cache }: { readonly cache?: boolean | undefined; readonly batch?: boolean | object | "off" | undefined }
+): string => {
+  const way = batch === undefined ? "" : batch === false || batch === "off" ? " in single calls" : " in batches"
+  return `${version}${cache === false ? " without cache" : ""}${way}`
+}
 
 /** Validates parameter values, and requires those without a default. */
 export const decodeParameters = Effect.fnUntraced(function* (
