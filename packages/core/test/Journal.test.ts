@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
   Flow,
+  Ledger,
   ModelClient,
   type ModelRequest,
   type Node,
@@ -17,6 +18,7 @@ import {
 import * as StoredValue from "../src/encoding/StoredValue.ts"
 import { Fiber, Deferred, Effect, Layer, Option } from "effect"
 import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
+import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -132,6 +134,26 @@ describe("a run that is done again", () => {
       )
     })
   )
+
+  it.effect("computes again what has expired, also where the store has read it ahead", () => {
+    const model = echo()
+    const n = Source.fromIterable("n", numbers(5))
+    const step = Flow.step("step", { n }, ({ n }) => ask(n))
+    const flow = Flow.make("test", {
+      outputs: [Sink.forEach("out", { step }, () => Effect.void)],
+      stack: Stack.make(Ledger.layer, Cache.layer({ timeToLive: "1 hour" }), model.layer)
+    })
+    return Effect.gen(function* () {
+      const counts: Array<number> = []
+      for (const wait of ["59 minutes", "2 minutes", "1 minute"] as const) {
+        yield* Runner.run(flow, { errorsFile: false })
+        counts.push(model.requests.length)
+        yield* TestClock.adjust(wait)
+      }
+      yield* Runner.run(flow, { errorsFile: false })
+      assert.deepStrictEqual([...counts, model.requests.length], [5, 5, 10, 10])
+    }).pipe(Effect.provide(Host.layerMemory))
+  })
 
   it.live("runs only a step that was added (distilabel#790)", () =>
     Effect.gen(function* () {

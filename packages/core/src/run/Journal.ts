@@ -128,14 +128,18 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   return { find: finder(known), keep: keeper(known), why: why(known) }
 }
 
+/** The value of a result that may be used: it has not expired, and is of this run where others do not count. */
+const usable = ({ at, reuse, run }: Options, result: RowRepo.StepResult | undefined): Option.Option<unknown> =>
+  result !== undefined
+  && (result.expires_at === null || Number(result.expires_at) > at)
+  && (reuse || Number(result.run) === run)
+    ? StoredValue.decode(result.value)
+    : Option.none()
+
 /** Looks up stored values. */
 const finder = ({ identity, node, occurrences, options, results }: Known): NodeJournal["find"] => {
   const { store } = options
   const isTracked = options.costs?.isTracked(node.name) === true
-
-  const isGood = (result: RowRepo.StepResult): boolean =>
-    (result.expires_at === null || Number(result.expires_at) > options.at)
-    && (options.reuse || Number(result.run) === options.run)
 
   /** Numbers the equal rows that do not share a value, from the second on. */
   const keyFor = (step: { readonly key: string }, sample: number, text: string, position: string): string => {
@@ -145,7 +149,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   }
 
   const toFound = (key: string, result: RowRepo.StepResult | undefined): JournalEntry => {
-    const value = result !== undefined && isGood(result) ? StoredValue.decode(result.value) : Option.none()
+    const value = usable(options, result)
     if (Option.isNone(value)) return { _tag: "Missing", key }
     if (!isTracked) return { _tag: "Hit", value: value.value }
     const cost = StoredCost.of(result!.value)
@@ -320,13 +324,11 @@ const keeper = (known: Known): NodeJournal["keep"] => {
     if (key === undefined || !options.keep) return compute
     return Effect.withFiber((fiber) => {
       // Another row with these inputs may have ended while this one waited for its turn.
-      const found = occurrences === undefined && options.reuse ? results.peek(key) : undefined
-      if (found !== undefined) {
-        const known = StoredValue.decode(found.value)
-        if (Option.isSome(known)) {
-          if (isTracked) noteCost({ text: found.value, value: known.value }, fiber)
-          return Effect.succeed(known.value)
-        }
+      const found = occurrences === undefined ? results.peek(key) : undefined
+      const known = usable(options, found)
+      if (Option.isSome(known)) {
+        if (isTracked) noteCost({ text: found!.value, value: known.value }, fiber)
+        return Effect.succeed(known.value)
       }
       const isShared = flights.has(key)
       const work = shared(key, keeping(key, identity.fingerprinted(input, compute)))
