@@ -423,6 +423,11 @@ describe("the fields of one record as rows", () => {
         { key: "home.title", value: "Hello" },
         { key: "bye", value: "Bye" }
       ])
+      const latin = file("x.json", Buffer.from('{"a": "Café"}', "latin1"))
+      const refused = yield* read(Source.entries("m", { path: latin, schema: Schema.Unknown }))
+      assert.include(refused.failure, "not valid UTF-8")
+      const said = yield* read(Source.entries("m", { path: latin, schema: Schema.Unknown, encoding: "latin1" }))
+      assert.deepStrictEqual(said.rows, [{ key: "a", value: "Café" }])
       for (const content of ["[1]", "{", "1"])
         assert.isDefined(
           (yield* read(Source.entries("m", { path: file("x.json", content), schema: Schema.Unknown }))).failure

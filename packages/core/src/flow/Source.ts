@@ -152,7 +152,8 @@ export const entries = <A>(
       Stream.unwrap(
         Effect.gen(function* () {
           const decode = jsonDecoder(options.schema)
-          const text = yield* Stream.mkString(Stream.decodeText(file.bytes))
+          const text = (yield* wholeText(file)).end()
+          if (text === undefined) return yield* file.fail(TextLine.notUtf8("file"))
           const record = yield* Effect.try({
             try: () => ExactJson.parse(text.replace(/^\uFEFF/, "")),
             catch: (error) => file.fail(`is not JSON: ${problemOfJson(error)}`)
@@ -201,22 +202,22 @@ export interface TextFile {
 export const files = (name: string, options: FileSource.FileOptions): Files<TextFile> =>
   FileSource.make(name, options, (file) =>
     Stream.unwrap(
-      Effect.map(
-        Stream.runFold(
-          file.bytes,
-          () => new WholeText(),
-          (all, chunk) => all.add(chunk)
-        ),
-        (all): Stream.Stream<Node.ReadRow<TextFile>> => {
-          const text = all.end()
-          return Stream.succeed(
-            text === undefined
-              ? { position: file.label, offset: all.size, problem: TextLine.notUtf8("file"), raw: "" }
-              : { position: file.label, offset: all.size, value: { path: file.label, text } }
-          )
-        }
-      )
+      Effect.map(wholeText(file), (all): Stream.Stream<Node.ReadRow<TextFile>> => {
+        const text = all.end()
+        return Stream.succeed(
+          text === undefined
+            ? { position: file.label, offset: all.size, problem: TextLine.notUtf8("file"), raw: "" }
+            : { position: file.label, offset: all.size, value: { path: file.label, text } }
+        )
+      })
     )
+  )
+
+const wholeText = (file: FileSource.File) =>
+  Stream.runFold(
+    file.bytes,
+    () => new WholeText(),
+    (all, chunk) => all.add(chunk)
   )
 
 /** The text of a file, whose bytes arrive in pieces. */
