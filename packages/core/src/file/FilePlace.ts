@@ -165,6 +165,9 @@ export const simulatedName = (file: string): string => {
   return `${name}.simulated${extension}`
 }
 
+/** The folder in a simulated run: `out.simulated` for `out/`. */
+export const simulatedFolder = (folder: string): string => `${folder.replace(/\/+$/, "")}.simulated`
+
 /** Where a simulated run writes instead. Streams stay the same. */
 export const simulatedOf = Effect.fnUntraced(function* (
   given: string | URL

@@ -24,12 +24,6 @@ interface Made {
 /** Costs by their first node. */
 const known = new WeakMap<Node.Any, Array<Made>>()
 
-/** Whether a node can make calls that belong to a row. */
-const canCall = ({ kind }: Node.Any): boolean =>
-  kind._tag === "Step"
-    ? !kind.computed
-    : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
-
 /**
  * What the calls of nodes cost for each row, with their number and time: as a column of an output, or to compare models.
  *
@@ -47,7 +41,7 @@ export const cost = <N extends ReadonlyArray<Node.Any>>(
   ...nodes: N
 ): Node.Node<Cost, Node.Error<N[number]>, Node.Services<N[number]>> => {
   const name = `cost of ${nodes.map((node) => node.name).join(", ")}`
-  const free = nodes.find((node) => !canCall(node))
+  const free = nodes.find((node) => !Node.canCall(node))
   const gathering = nodes.find(({ kind }) => kind._tag === "Step" && kind.gathers)
   if (gathering !== undefined) {
     throw new Node.FlowError({

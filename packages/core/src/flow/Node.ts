@@ -162,6 +162,12 @@ export const noCalls: NodeCalls = {
 /** What a node says of its calls: only steps and filters do. */
 export const callsOf = ({ kind }: Any): NodeCalls => (kind._tag === "Step" || kind._tag === "Filter" ? kind : noCalls)
 
+/** Whether a node can call a model for a row. */
+export const canCall = ({ kind }: Any): boolean =>
+  kind._tag === "Step"
+    ? !kind.computed
+    : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
+
 /** The name of a node's kind: a step that only computes is a map. */
 export const kindOf = ({ kind }: Any): string => (kind._tag === "Step" && kind.computed ? "Map" : kind._tag)
 

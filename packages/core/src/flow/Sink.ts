@@ -216,7 +216,7 @@ type ToFile = (row: unknown) => RowFile
 const toFolder = <E, R>(folder: FilePath, rows: Rows, fileOf: ToFile, isSimulated: boolean): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
   const named = nameOf(folder)
-  const name = isSimulated ? `${named}.simulated` : named
+  const name = isSimulated ? FilePlace.simulatedFolder(named) : named
   return fromWriter<E, R | Platform>({
     name,
     inputs,
@@ -228,7 +228,10 @@ const toFolder = <E, R>(folder: FilePath, rows: Rows, fileOf: ToFile, isSimulate
       const platform = yield* Effect.context<Platform>()
       const failed = ({ message }: WholeFile.WriteError) => new SinkError({ sink: name, message })
       const given = String(yield* Parameter.valueOf(folder))
-      const open = yield* Effect.mapError(FolderSink.make(isSimulated ? simulatedFolder(given) : given), failed)
+      const open = yield* Effect.mapError(
+        FolderSink.make(isSimulated ? FilePlace.simulatedFolder(given) : given),
+        failed
+      )
       const write: SinkWriter<never, never>["write"] = (values) =>
         Effect.flatMap(encodeRows(values, toRow, fileOf), (files): Effect.Effect<void, SinkError | UnwritableRow> => {
           const problem = open.problemOf(files)
@@ -240,9 +243,6 @@ const toFolder = <E, R>(folder: FilePath, rows: Rows, fileOf: ToFile, isSimulate
     })
   })
 }
-
-/** The folder of a simulated run. */
-export const simulatedFolder = (folder: string): string => `${folder.replace(/\/+$/, "")}.simulated`
 
 const LINE_BREAKS = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g
 

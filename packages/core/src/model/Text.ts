@@ -72,8 +72,10 @@ const WORDS = new Intl.Segmenter("und", { granularity: "word" })
 /** The greatest length up to `most` whose measure is at most `limit`: longer texts have no fewer tokens. */
 const farthest = (most: number, limit: number, measure: (length: number) => number): number => {
   let [fits, exceeds] = [0, Math.min(most, Math.max(1, limit * 4))]
-  while (exceeds < most && measure(exceeds) <= limit) [fits, exceeds] = [exceeds, Math.min(most, exceeds * 2)]
-  if (measure(exceeds) <= limit) return exceeds
+  while (measure(exceeds) <= limit) {
+    if (exceeds === most) return most
+    ;[fits, exceeds] = [exceeds, Math.min(most, exceeds * 2)]
+  }
   while (exceeds - fits > 1) {
     const middle = (fits + exceeds) >> 1
     if (measure(middle) <= limit) fits = middle

@@ -91,7 +91,7 @@ export const make = (known: Known): PlanRows => {
     unreached: flow.graph.nodes
       .filter(
         (node) =>
-          asksModels(node)
+          Node.canCall(node)
           && !isReached(known, node, rows)
           && (open.arriving(node) || (isChoosing(node) && Node.inputsOf(node).some(open.value)))
       )
@@ -109,12 +109,6 @@ const isConditional = ({ kind }: Node.Any): boolean => kind._tag === "Step" && k
 const isReached = ({ counts }: Known, node: Node.Any, rows: Rows): boolean =>
   counts.some(({ step }) => CallContext.nodeOf(step) === node.name)
   || (!isConditional(node) && !isChoosing(node) && arrived(rows, node) > (rows.get(node.name)?.reused ?? 0))
-
-/** Whether a node may call a model. */
-const asksModels = ({ kind }: Node.Any): boolean =>
-  kind._tag === "Step"
-    ? !kind.computed
-    : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
 
 const DESTRUCTURED = /^\s*\(\s*\{([^{}]*)\}\s*\)\s*=>/
 
@@ -140,16 +134,20 @@ interface Openness {
   readonly picked: (node: Node.Any) => boolean
 }
 
-const openness = ({ counts, flow }: Known): Openness => {
-  const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => CallContext.nodeOf(step)))
-  const values = new Map<Node.Any, boolean>()
-  const value = (node: Node.Any): boolean => {
-    let is = values.get(node)
-    if (is === undefined) values.set(node, (is = asking.has(node.name) || Node.inputsOf(node).some(value)))
+/** Answers a question of each node once. */
+const once = (ask: (node: Node.Any) => boolean): ((node: Node.Any) => boolean) => {
+  const known = new Map<Node.Any, boolean>()
+  return (node) => {
+    let is = known.get(node)
+    if (is === undefined) known.set(node, (is = ask(node)))
     return is
   }
+}
+
+const openness = ({ counts, flow }: Known): Openness => {
+  const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => CallContext.nodeOf(step)))
+  const value = once((node): boolean => asking.has(node.name) || Node.inputsOf(node).some(value))
   const roots = new Map(flow.graph.nodes.map((node) => [node.name, node]))
-  const known = new Map<Node.Any, boolean>()
   const decided = (node: Node.Any): boolean => {
     const { kind } = node
     const inputs = Node.inputsOf(node)
@@ -182,30 +180,21 @@ const openness = ({ counts, flow }: Known): Openness => {
       )
     )
   }
-  const rows = (node: Node.Any): boolean => {
-    let is = known.get(node)
-    if (is !== undefined) return is
+  const rows = once((node): boolean => {
     const root = roots.get(node.domain.root)
-    is =
+    return (
       decided(node)
       || (node.kind._tag !== "Reduce" && Node.inputsOf(node).some(rows))
       || (root !== undefined && root !== node && rows(root))
-    known.set(node, is)
-    return is
-  }
-  const near = new Map<Node.Any, boolean>()
-  const picked = (node: Node.Any): boolean => {
-    let is = near.get(node)
-    if (is !== undefined) return is
-    const { kind } = node
-    is =
+    )
+  })
+  const picked = once(
+    (node): boolean =>
       Node.inputsOf(node).some(picked)
-      || (kind._tag === "Join"
-        && kind.match._tag === "Nearest"
-        && kind.sides.some(({ inputs }) => Object.values(inputs).some(value)))
-    near.set(node, is)
-    return is
-  }
+      || (node.kind._tag === "Join"
+        && node.kind.match._tag === "Nearest"
+        && node.kind.sides.some(({ inputs }) => Object.values(inputs).some(value)))
+  )
   return {
     value,
     picked,

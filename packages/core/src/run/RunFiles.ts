@@ -21,7 +21,7 @@ import * as WholeFile from "../file/WholeFile.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import * as Sink from "../flow/Sink.ts"
+import type * as Sink from "../flow/Sink.ts"
 import type { FilePath } from "../flow/Source.ts"
 import type * as Store from "../store/Store.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -267,7 +267,7 @@ const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
 const folderOf = Effect.fnUntraced(function* ({ isSimulated, name }: Sink.Any, given: string | URL) {
   const what = `output ${name}`
   const named = String(given)
-  const place = yield* resolve(what, isSimulated === true ? Sink.simulatedFolder(named) : given)
+  const place = yield* resolve(what, isSimulated === true ? FilePlace.simulatedFolder(named) : given)
   if (place.kind === "folder")
     yield* allowed(place.real, { writable: true }, `${place.path}: is not writable (${what})`)
   else if (place.kind !== "missing")
