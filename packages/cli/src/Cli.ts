@@ -58,17 +58,28 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
     ])
   )
 
+/** The commands whose flags are the parameters of a flow. */
+const ofFlows: ReadonlySet<string> = new Set(["run", "plan", "tune"])
+
+/** Tests whether flags of a command are the parameters of a flow. */
+export const takesParameters = (name: string): boolean => ofFlows.has(name)
+
+/** What to do about a flag that may be meant for a parameter. */
+const remedy = (error: CliError.CliError, command: string): string => {
+  const name = error._tag === "UnrecognizedOption" ? /^--([A-Za-z_]\w*)$/.exec(error.option)?.[1] : undefined
+  return name === undefined || !takesParameters(command)
+    ? ""
+    : `\na parameter of the flow is a flag when the flow lists it: parameters: [${name}]`
+}
+
 /** Reports wrong usage in a line or two on standard error. Help is only shown on request. */
 const presenter: CliOutput.Presenter = {
-  present: (event) =>
-    event._tag === "InvalidInvocation"
-      ? Console.error(
-          `${event.errors.map((error) => error.message).join("\n")}\nsee: pipe ${event.commandPath
-            .slice(1)
-            .concat("--help")
-            .join(" ")}`
-        )
-      : CliOutput.defaultPresenter.present(event)
+  present: (event) => {
+    if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
+    const commands = event.commandPath.slice(1)
+    const errors = event.errors.map((error) => `${error.message}${remedy(error, commands[0] ?? "")}`)
+    return Console.error(`${errors.join("\n")}\nsee: pipe ${commands.concat("--help").join(" ")}`)
+  }
 }
 
 const services = Layer.mergeAll(

@@ -10,16 +10,13 @@ import * as Environment from "./process/Environment.ts"
 import * as ExitCode from "./process/ExitCode.ts"
 import * as LoadFlow from "./process/LoadFlow.ts"
 
-/** The commands whose flags are the parameters of a flow. */
-const ofFlows = new Set(["run", "plan", "tune"])
-
 export const make = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   yield* Environment.load(args)
   return yield* Effect.provideService(commandOf(args), ConfigProvider.ConfigProvider, ConfigProvider.fromEnv())
 })
 
 const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
-  const file = ofFlows.has(args[0] ?? "") ? LoadFlow.fileIn(args.slice(1)) : undefined
+  const file = Cli.takesParameters(args[0] ?? "") ? LoadFlow.fileIn(args.slice(1)) : undefined
   const parameters = file === undefined ? [] : (yield* LoadFlow.load(file)).parameters
   const taken = parameters.find(({ parameter }) => RunFlags.names.has(parameter.name))
   if (taken !== undefined) {

@@ -180,7 +180,7 @@ describe("kill -9 of a run in batches", () => {
 })
 
 describe("pipe run --batch", () => {
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "ends in good order with Ctrl-C while batches are away, and can be cancelled and resumed",
     () =>
       Effect.gen(function* () {

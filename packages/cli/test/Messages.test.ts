@@ -132,6 +132,11 @@ describe("an author's mistake", { concurrent: false }, () => {
       2,
       "its parameter limit has the name of a flag of pipe: rename it"
     ],
+    "an input that is no node": [
+      { "flow.ts": flow().replace("{ row: rows }", "{ row: [1, 2] }") },
+      2,
+      "step answer: its input row is a list, not a node"
+    ],
     "an option of a layer": [
       { "flow.ts": flow().replace("Cache.layer()", "Cache.layer({ ttl: 5 })") },
       2,
@@ -189,6 +194,9 @@ export default`
     const wrong = await pipe(["run", "flow.ts", "--simulate", "--tone", "hot"], { cwd, env: {} })
     assert.strictEqual(wrong.code, 2)
     assert.include(wrong.stderr, "--tone:")
+    const unlisted = await pipe(["run", "flow.ts", "--simulate", "--mood=hot"], { cwd, env: {} })
+    assert.strictEqual(unlisted.code, 2)
+    assert.include(unlisted.stderr, "when the flow lists it: parameters: [mood]")
   })
 })
 

@@ -190,7 +190,7 @@ export const unused = 1`,
     "parse.ts": `export const parse = (text: string): string => ${parse}`
   })
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "sends again when a helper or a file is another, and asks nothing when only the parsing is (curator#127, quodeq#291, margince#2486)",
     () =>
       Effect.gen(function* () {

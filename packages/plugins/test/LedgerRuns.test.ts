@@ -52,6 +52,42 @@ describe("a stack", () => {
     )
   }
 
+  it.live("records no call for a request that its provider cannot express: it is not sent (B12)", () =>
+    Effect.gen(function* () {
+      const dir = folder()
+      const row = Source.fromIterable("row", ["a", "b"])
+      const film = Flow.step("film", { row }, ({ row }) =>
+        Effect.map(
+          LanguageModel.generateText({
+            prompt: [
+              {
+                role: "user",
+                content: [{ type: "file", mediaType: "video/x", data: new Uint8Array([1]), options: {} }]
+              }
+            ]
+          }),
+          ({ text }) => `${row}${text}`
+        )
+      )
+      const flow = Flow.make("films", {
+        outputs: [Sink.forEach("out", film, () => Effect.void)],
+        stack: Stack.make(
+          OpenAi.layer({ apiKey: "sk-test-0123456789abcdef", model: "gpt-4o-mini", baseUrl: "http://127.0.0.1:9" })
+        )
+      })
+      const host = NodeHost.layer({ store: join(dir, "store.db") })
+      const summary = yield* Runner.run(flow, { errorsFile: join(dir, "errors.jsonl") }).pipe(Effect.provide(host))
+      assert.strictEqual(summary.rows.failed, 2)
+      assert.strictEqual(summary.calls.attempts, 0)
+      assert.strictEqual(summary.cost, 0n)
+      // Nothing is left in flight for the next process to record.
+      const store = yield* Effect.promise(() => import("node:sqlite"))
+      const database = new store.DatabaseSync(join(dir, "store.db"))
+      assert.deepStrictEqual(database.prepare("SELECT * FROM calls").all(), [])
+      database.close()
+    })
+  )
+
   it.live("with two layers of retries has one budget of attempts", () =>
     Effect.gen(function* () {
       for (const layers of [

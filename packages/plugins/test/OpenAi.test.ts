@@ -452,11 +452,17 @@ describe("the wire", () => {
 
   it.effect("names the model's absence", () =>
     Effect.gen(function* () {
-      const { error } = yield* Wire.ask(
-        OpenAi.layer({ apiKey: "sk-test-0123456789abcdef", baseUrl: "http://127.0.0.1:9/v1" }),
-        Wire.question("x")
-      )
-      assert.include(ModelFailure.message(error!), "no model is named")
+      for (const model of [undefined, "", " "]) {
+        const { error } = yield* Wire.ask(
+          OpenAi.layer({
+            apiKey: "sk-test-0123456789abcdef",
+            baseUrl: "http://127.0.0.1:9/v1",
+            ...(model === undefined ? {} : { model })
+          }),
+          Wire.question("x")
+        )
+        assert.include(ModelFailure.message(error!), "no model is named")
+      }
     })
   )
 })

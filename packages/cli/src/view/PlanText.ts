@@ -90,13 +90,16 @@ export const render = (plan: Plan.Plan): string => {
       "",
       `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${Format.duration(Math.ceil(plan.milliseconds / 1_000) * 1_000, "seconds")}`}`
     )
-  if (plan.strategies.length > 1) {
+  const all = total(plan)
+  if (plan.strategies.length > 1 && all !== "unknown") {
+    // What the head line leaves out, every strategy leaves out.
+    const bound = all.startsWith("≥") ? "≥ " : ""
     lines.push(
       "",
       ...Table.lines(
         {
           header: ["strategy", "expected cost", ""],
-          rows: plan.strategies.map(({ cost, how, name }) => [name, Money.format(cost), how]),
+          rows: plan.strategies.map(({ cost, how, name }) => [name, `${bound}${Money.format(cost)}`, how]),
           left: 3
         },
         { indent: "  " }

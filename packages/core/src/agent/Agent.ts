@@ -136,9 +136,10 @@ export const run = <Tools extends Record<string, Tool.Any>, O extends RunOptions
       }),
       (response) => {
         if (step === steps && response.text === "") return Effect.fail(noAnswer)
-        const results = new Map(response.toolResults.map((result) => [result.id, result]))
+        // Models may give several calls one id.
+        const results = Map.groupBy(response.toolResults, ({ id, name }) => `${id}\n${name}`)
         const used = response.toolCalls.map(({ id, name, params }): ToolUse => {
-          const result = results.get(id)
+          const result = results.get(`${id}\n${name}`)?.shift()
           return { name, params, result: result?.encodedResult, isFailure: result?.isFailure ?? true }
         })
         const all = [...tools, ...used]

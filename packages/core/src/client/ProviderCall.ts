@@ -64,11 +64,9 @@ const attempt = <R extends ModelRequest>(
       return refused === undefined ? undefined : Effect.fail(refused)
     }
     const failed = exit.cause.reasons.find(Cause.isFailReason)
-    end(
-      failed === undefined
-        ? { billed: "unknown" }
-        : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
-    )
+    if (failed === undefined) end({ billed: "unknown" })
+    else if (ModelFailure.isUnsent(failed.error)) admitted.end({ error: failed.error, billed: "no" })
+    else end({ error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" })
     return undefined
   })
 }

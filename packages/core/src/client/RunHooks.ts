@@ -95,6 +95,12 @@ export interface RunHooks {
    */
   readonly onCall?: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
   /**
+   * Removes the note of a call that was not sent after all.
+   *
+   * @internal
+   */
+  readonly onUnsent?: ((call: number) => void) | undefined
+  /**
    * Receives every exchange, for display.
    *
    * @internal

@@ -25,11 +25,31 @@ export const refusePromise = (what: string, made: unknown): void => {
   if (isPromise(made)) throw promised(what)
 }
 
+/** Throws for a value that is a promise, or has one as an item or a field: nothing would wait for it. */
+export const refusePromises = (what: string, value: unknown): void => {
+  if (typeof value !== "object" || value === null) return
+  refusePromise(what, value)
+  if (Array.isArray(value)) {
+    if (value.some(isPromise))
+      throw new Node.FlowError({
+        message: `${what} returns a list of promises: return Effect.all([…]) to have their values`
+      })
+    return
+  }
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return
+  const field = Object.entries(value).find(([, item]) => isPromise(item))
+  if (field !== undefined)
+    throw new Node.FlowError({
+      message: `${what} returns a promise in the field ${JSON.stringify(field[0])}: return Effect.all({ … }) to have its value`
+    })
+}
+
 /** Throws for what a plain function cannot return: nothing would run an effect, or wait for a promise. */
 export const refuseEffect = (what: string, made: unknown): void => {
-  refusePromise(what, made)
   if (Effect.isEffect(made))
     throw new Node.FlowError({ message: `${what} returns an effect, which would not run: use Flow.step` })
+  refusePromises(what, made)
 }
 
 /** The items of a list that a function made: an array, or anything that can be iterated, except a text. */
@@ -49,7 +69,7 @@ export const toItems = (what: string, made: unknown): ReadonlyArray<unknown> => 
 
 /** The effect that a function returned; a plain value succeeds. A promise, a generator and nothing are mistakes. */
 export const toEffect = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> => {
-  if (Effect.isEffect(made)) return made as Effect.Effect<unknown, unknown, unknown>
+  if (Effect.isEffect(made)) return Effect.map(made as Effect.Effect<unknown, unknown, unknown>, awaited(what))
   if (isPromise(made)) return Effect.die(promised(what))
   if (made === undefined)
     return Effect.die(new Node.FlowError({ message: `${what} returns nothing: return a value or an effect` }))
@@ -59,5 +79,12 @@ export const toEffect = (what: string, made: unknown): Effect.Effect<unknown, un
           message: `${what} returns a generator, not an effect: wrap it, Effect.gen(function* () { … })`
         })
       )
-    : Effect.succeed(made)
+    : Effect.sync(() => awaited(what)(made))
 }
+
+const awaited =
+  (what: string) =>
+  (value: unknown): unknown => {
+    refusePromises(what, value)
+    return value
+  }

@@ -343,6 +343,8 @@ export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefin
   return Object.defineProperty(node, Site, { value: new globalThis.Error(name) })
 }
 
+const isNode = (value: unknown): value is Any => typeof value === "object" && value !== null && TypeId in value
+
 /** The nodes that a node reads. */
 export const inputsOf = (node: Any): ReadonlyArray<Any> =>
   "inputs" in node.kind ? Object.values(node.kind.inputs) : []
@@ -356,6 +358,11 @@ const isAbove = (above: Domain, domain: Domain): boolean => {
 export const commonDomain = (reader: string, inputs: Inputs): Domain => {
   const nodes = Object.values(inputs)
   if (nodes.length === 0) throw new FlowError({ message: `${reader} names no input` })
+  const other = Object.entries(inputs).find(([, node]) => !isNode(node))
+  if (other !== undefined)
+    throw new FlowError({
+      message: `${reader}: its input ${other[0]} is ${Array.isArray(other[1]) ? "a list" : `of type ${typeof other[1]}`}, not a node: a source or another node has a value for each row, and a function can use any other value as it is`
+    })
   let lowest = nodes[0]!
   for (const node of nodes) if (isAbove(lowest.domain, node.domain)) lowest = node
   const stranger = nodes.find((node) => !isAbove(node.domain, lowest.domain))

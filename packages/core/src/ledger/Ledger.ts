@@ -124,7 +124,8 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
             },
             onEnd: (ended) => {
               // What was not sent is not an attempt.
-              if (sent === undefined || ended.milliseconds === undefined) return
+              if (sent === undefined || ended.milliseconds === undefined)
+                return number === undefined ? undefined : hooks.onUnsent?.(number)
               attempts++
               const attempt = { ...ended, call: sent, milliseconds: ended.milliseconds }
               const entry = toAttemptEntry(pricing, caller, attempt, number, most)

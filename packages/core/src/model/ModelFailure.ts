@@ -207,6 +207,12 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
     : !unbilled.has(reason._tag)
 }
 
+/** The metadata key by which a provider says that a request was not sent, because its API cannot express it. */
+export const unsentKey = "isUnsent"
+
+/** Tests whether a request was not sent: there was no call. */
+export const isUnsent = (error: AiError.AiError): boolean => metadataOf(error)?.[unsentKey] === true
+
 /** The metadata key for the largest output limit (tokens) that is accepted, when a larger one was refused. */
 export const outputLimitKey = "outputLimit"
 

@@ -48,6 +48,7 @@ export const make = (
           }
           try {
             const group = groupOf(by === undefined ? "" : GroupKey.checked(by(values)))
+            if (group.rows === 0) AuthorValue.refusePromise(`\`initial\` of ${node.name}`, group.state)
             group.state = step(group.state, values)
             if (group.rows++ === 0) AuthorValue.refusePromise(`the step of ${node.name}`, group.state)
             return Effect.void

@@ -42,6 +42,8 @@ export interface RunLedger {
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
   /** Notes a call before it is sent; `undefined` when nothing is kept. */
   readonly calls: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
+  /** Removes the note of a call that was not sent after all. */
+  readonly unsent: (call: number) => void
 }
 
 /** Restores the totals of earlier attempts, and receives new entries. */
@@ -91,6 +93,7 @@ export const open = Effect.fnUntraced(function* (
       const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
       budget?.spend(entry.caller.step, entry.requested ?? entry.model, entry.cost ?? Money.zero, tokens)
     },
+    unsent: (call) => ledger.end(run.id, call),
     calls: store.inMemory
       ? undefined
       : (call: InterruptedCalls.OpenCall) => {

@@ -109,6 +109,7 @@ const contextOf = (
       attempts: budget === undefined ? [] : [budget.hook],
       onEntry: recorder.record,
       onCall: recorder.calls,
+      onUnsent: recorder.unsent,
       // What is only kept in memory cannot be inspected later.
       onExchange: store.inMemory ? undefined : exchanges.observe,
       onTrial: options.trials,

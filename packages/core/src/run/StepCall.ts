@@ -26,11 +26,12 @@ export const of = (
   const marked: typeof run =
     varying === undefined
       ? run
-      : (values, sample) =>
+      : (values, sample) => {
+          const text = varying.text(values)
+          AuthorValue.refusePromise(`\`varies\` of the ${what}`, text)
           // Missing columns are skipped.
-          Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(
-            run(values, sample)
-          )
+          return Varying.provide({ text: text ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
+        }
   const checked: typeof run =
     own === undefined
       ? marked

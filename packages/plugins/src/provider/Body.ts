@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as StructuredOutput from "./StructuredOutput.ts"
@@ -39,12 +40,15 @@ export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.Ai
     catch: (error) => AiError.make({ module, method: "send", reason: reasonOf(error) })
   })
 
-const reasonOf = (error: unknown): AiError.AiErrorReason =>
-  error instanceof StructuredOutput.UnsupportedSchema
-    ? new AiError.UnsupportedSchemaError({ description: error.message })
+const reasonOf = (error: unknown): AiError.AiErrorReason => {
+  const metadata = { [ModelFailure.unsentKey]: true }
+  return error instanceof StructuredOutput.UnsupportedSchema
+    ? new AiError.UnsupportedSchemaError({ description: error.message, metadata })
     : new AiError.InvalidRequestError({
-        description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${String(error)}`
+        description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${String(error)}`,
+        metadata
       })
+}
 
 /** Body fields that must not be set by options, each with the way to set it. `reasoning.effort` is a part of one. */
 export type Reserved = { readonly [field: string]: string }

@@ -465,7 +465,8 @@ const refuseUnknown = (
           method: "send",
           reason: new AiError.InvalidRequestError({
             description: `${provider} does not support ${unknown}: remove it for this model`,
-            ...(unknown === "files" ? undefined : { constraint: ModelFailure.setUp })
+            ...(unknown === "files" ? undefined : { constraint: ModelFailure.setUp }),
+            metadata: { [ModelFailure.unsentKey]: true }
           })
         })
       )

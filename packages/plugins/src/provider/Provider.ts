@@ -182,7 +182,7 @@ export const make = (
       const kind = request._tag === "Embedding" ? "embeddings" : "completions"
       return (request._tag === "Embedding" ? embedding : completion) === undefined
         ? `${name} has no ${kind}${kind === "embeddings" ? " API" : ""}: use another provider for them`
-        : request.model === undefined
+        : request.model === undefined || request.model.trim() === ""
           ? `no model is named: give one to ${module}.layer({ ${kind === "embeddings" ? kind : "model"} }), to the step, or to a Router`
           : undefined
     },
