@@ -4,6 +4,7 @@
  */
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
+import type * as RunEvent from "@pipe/core/RunEvent"
 import { count } from "@pipe/core/internal/Format"
 import { strategies } from "./ReportText.ts"
 import * as Format from "@pipe/core/internal/Format"
@@ -217,7 +218,7 @@ const graphOf = (report: Report.Report): string => {
           ...(node === undefined
             ? []
             : [
-                `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} reused` : ""}`,
+                `${Format.of(node.done, "row")}${node.reused > 0 ? `, ${reusedIn(node)} reused` : ""}`,
                 ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
                 ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
               ]),
@@ -227,6 +228,10 @@ const graphOf = (report: Report.Report): string => {
     })
   )
 }
+
+/** The reused results of a node: lists for an expansion. */
+const reusedIn = ({ kind, reused }: RunEvent.NodeProgress): string =>
+  kind === "Expand" ? Format.of(reused, "list") : count(reused)
 
 const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>): string => {
   const came = (step: string, model: string) =>

@@ -356,6 +356,10 @@ const isAbove = (above: Domain, domain: Domain): boolean => {
 
 /** The domain in which all inputs have values: the lowest one, below all the others. */
 export const commonDomain = (reader: string, inputs: Inputs): Domain => {
+  if (isNode(inputs))
+    throw new FlowError({
+      message: `${reader}: its inputs are a node: name it in a record, such as { ${inputs.name} }`
+    })
   const nodes = Object.values(inputs)
   if (nodes.length === 0) throw new FlowError({ message: `${reader} names no input` })
   const other = Object.entries(inputs).find(([, node]) => !isNode(node))

@@ -12,7 +12,7 @@ import type * as RunEvent from "./RunEvent.ts"
 export interface NodeStats {
   running: number
   done: number
-  /** The part of `done` that was reused. */
+  /** Reused results, one for each row that it was given. */
   reused: number
   /** Computed values, including those of filtered rows. */
   made: number

@@ -102,7 +102,10 @@ export const NodeProgress = Schema.Struct({
   /** Rows in progress. */
   running: Schema.Int,
   done: Schema.Int,
-  /** The part of `done` that was reused. */
+  /**
+   * Reused results, one for each row that the node was given: those that left a row out count too, and an expansion has
+   * one for each list.
+   */
   reused: Schema.Int,
   failed: Schema.Int,
   /** Rows without a value here: filtered, or failed earlier. */
