@@ -186,7 +186,7 @@ export default`
     )
     const cwd = folder({ "flow.ts": text })
     const help = await pipe(["run", "flow.ts", "--help"], { cwd, env: {} })
-    assert.match(help.stdout.replace(/\s+/g, " "), /one of warm, cold; default warm/)
+    assert.match(help.stdout.replace(/\s+/g, " "), /default warm\) \(choices: warm, cold\)/)
     assert.match(help.stdout.replace(/\s+/g, " "), /a comma-separated list; default a/)
     const run = await pipe(["run", "flow.ts", "--simulate", "--tags", "x, y", "--tone", "cold"], { cwd, env: {} })
     assert.strictEqual(run.code, 0, run.stderr)

@@ -95,6 +95,13 @@ const language = Parameter.make("language", Schema.Literals(["en", "de"]), { def
 same<typeof language, Parameter.Parameter<"en" | "de">>(true)
 // @ts-expect-error - no such language
 export const wrong = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "fr" })
+// A parameter is an input like any other.
+const spoken = Flow.map("spoken", { n: numbers, language }, ({ language, n }) => [language, n] as const)
+same<Node.Value<typeof spoken>, readonly ["en" | "de", number]>(true)
+same<Node.Error<typeof spoken>, never>(true)
+export const inPath = Sink.jsonl(Parameter.path`out.${language}.jsonl`, { spoken, language })
+// @ts-expect-error: a list has no place in a path
+export const noPath = Parameter.path`out.${Parameter.make("tags", Schema.Array(Schema.String))}.jsonl`
 same<ReturnType<typeof limit>, Parameter.Parameter<number>>(true)
 const limit = () => Parameter.make("limit", Schema.FiniteFromString, { default: 3 })
 

@@ -6,7 +6,7 @@ import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import * as ParameterFlags from "../flags/ParameterFlags.ts"
@@ -79,22 +79,14 @@ export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: 
   for (const { parameter } of flow.parameters) {
     const given = input.parameters[parameter.name]
     if (given === undefined || Option.isNone(given)) continue
-    const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
-    values[parameter.name] =
-      typeof given.value === "boolean"
-        ? given.value
-        : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(
-            ParameterFlags.isList(schema.ast) ? given.value.split(",").map((part) => part.trim()) : given.value
-          ).pipe(
-            Effect.flatMap(Schema.encodeEffect(schema)),
-            Effect.mapError(
-              (error) =>
-                new ExitCode.Failure({
-                  message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
-                  exitCode: ExitCode.usage
-                })
-            )
-          )
+    values[parameter.name] = yield* Effect.mapError(
+      ParameterFlags.encode(parameter, given.value),
+      (error) =>
+        new ExitCode.Failure({
+          message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
+          exitCode: ExitCode.usage
+        })
+    )
   }
   return values
 })

@@ -32,7 +32,7 @@ export class SourceError extends Schema.TaggedError<SourceError>()("SourceError"
 }) {}
 
 /** A file, relative to the working directory. `"-"` is standard input. */
-export type FilePath = string | URL | Parameter.Parameter<string>
+export type FilePath = string | URL | Parameter.Parameter<string> | Parameter.Path
 
 /** Where the rows of a source are. */
 export interface FileOptions {

@@ -64,9 +64,10 @@ export interface Flow<out E = unknown> {
   readonly graph: FlowGraph.FlowGraph
   readonly stack: Layer.Layer<ModelClient.ModelClient, unknown, Host> | undefined
   readonly services: Layer.Layer<unknown, unknown, Host>
+  /** Those that it lists, and those that its nodes, sources and outputs read. */
   readonly parameters: ReadonlyArray<Parameter.Any>
-  /** Parameters that only say where a file is, and do not change results. */
-  readonly places: ReadonlySet<string>
+  /** The names of parameters whose values are part of the key of every step. */
+  readonly keyed: ReadonlySet<string>
   readonly prices: Pricing.Overrides
   readonly settings: ModelSettings.ModelSettings
   /** Includes the budgets of its steps. */
@@ -138,20 +139,48 @@ const OPTIONS: ReadonlySet<keyof Options<never, never, never, never, never, neve
   "simulate"
 ])
 
-const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
-  const places = new Set<string>()
-  const add = (path: unknown): void => {
-    if (Parameter.isParameter(path)) places.add(path.parameter.name)
+/** The parameters that the outputs depend on through their paths, and through what their nodes read. */
+const parametersOf = (outputs: ReadonlyArray<Sink.Any>) => {
+  const places = new Set<Parameter.Any>()
+  const inputs = new Set<Parameter.Any>()
+  const named = (path: unknown): void => {
+    for (const parameter of Parameter.within(path)) places.add(parameter)
   }
-  const visit = (node: Node.Any): void => {
-    if (node.kind._tag === "Source") node.kind.paths.forEach(add)
-    Node.inputsOf(node).forEach(visit)
+  const read = (all: Node.Inputs): void => {
+    for (const input of Object.values(all)) if (Parameter.isParameter(input)) inputs.add(input)
   }
-  for (const output of outputs) {
-    add(output.path)
-    Object.values(output.inputs).forEach(visit)
+  for (const { kind } of FlowGraph.nodesOf(outputs)) {
+    if (kind._tag === "Source") kind.paths.forEach(named)
+    if ("inputs" in kind) read(kind.inputs)
   }
-  return places
+  for (const { folder, inputs: all, path } of outputs) {
+    named(path)
+    named(folder)
+    read(all)
+  }
+  return { places, inputs }
+}
+
+/** All parameters of a flow, and those whose values are part of every key. Throws a `FlowError` when two share a name. */
+const withParameters = (
+  flow: string,
+  outputs: ReadonlyArray<Sink.Any>,
+  listed: ReadonlyArray<Parameter.Any>
+): Pick<Flow, "parameters" | "keyed"> => {
+  const { inputs, places } = parametersOf(outputs)
+  const parameters = [...new Set([...listed, ...places, ...inputs])]
+  const byName = new Map<string, Parameter.Any>()
+  for (const parameter of parameters) {
+    const { name } = parameter.parameter
+    if (byName.has(name))
+      throw new Node.FlowError({ message: `flow ${flow} has two parameters named ${name}: give each a unique name` })
+    byName.set(name, parameter)
+  }
+  return {
+    parameters,
+    // A path says where rows are, and not what they are; an input is part of the key of what reads it.
+    keyed: new Set(listed.filter((one) => !places.has(one)).map(({ parameter }) => parameter.name))
+  }
 }
 
 const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pick<Flow, "graph" | "budget"> => {
@@ -207,8 +236,7 @@ const make_ = <
     ...withBudget(FlowGraph.make(name, options.outputs), options.budget),
     stack: options.stack as Flow["stack"],
     services: (options.services ?? Layer.empty) as Flow["services"],
-    parameters: options.parameters ?? [],
-    places: placesOf(options.outputs),
+    ...withParameters(name, options.outputs, options.parameters ?? []),
     prices: options.prices ?? {},
     settings: options.settings ?? {},
     concurrency: options.concurrency ?? 16,
@@ -229,8 +257,7 @@ export const simulated = <E>(flow: Flow<E>): Flow<E> => ({ ...flow, outputs: flo
 export const withOutputs = <E>(flow: Flow<E>, outputs: ReadonlyArray<Sink.Any>): Flow<E> => ({
   ...flow,
   outputs,
-  graph: FlowGraph.make(flow.name, outputs),
-  places: placesOf(outputs)
+  graph: FlowGraph.make(flow.name, outputs)
 })
 
 export {

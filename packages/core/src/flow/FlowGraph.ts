@@ -26,13 +26,7 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
       message: `flow ${flow} has no output: add one, such as Sink.jsonl("out.jsonl", { … })`
     })
   }
-  const nodes = new Set<Node.Any>()
-  const visit = (node: Node.Any): void => {
-    if (nodes.has(node)) return
-    for (const input of Node.inputsOf(node)) visit(input)
-    nodes.add(node)
-  }
-  for (const output of outputs) for (const node of Object.values(output.inputs)) visit(node)
+  const nodes = nodesOf(outputs)
   const byName = new Map<string, Node.Any>()
   for (const node of nodes) {
     const other = byName.get(node.name)
@@ -55,10 +49,22 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
     }
     for (const output of outputs) {
       const index = Graph.addNode(mutable, `${output.name} (output)`)
-      for (const input of new Set(Object.values(output.inputs))) Graph.addEdge(mutable, indexes.get(input)!, index, "")
+      for (const input of new Set(Node.nodesOf(output.inputs))) Graph.addEdge(mutable, indexes.get(input)!, index, "")
     }
   })
   return { nodes: [...nodes], driving: drivingOf(outputs), graph }
+}
+
+/** All nodes that the outputs read, each after its inputs. */
+export const nodesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
+  const nodes = new Set<Node.Any>()
+  const visit = (node: Node.Any): void => {
+    if (nodes.has(node)) return
+    for (const input of Node.inputsOf(node)) visit(input)
+    nodes.add(node)
+  }
+  for (const output of outputs) for (const node of Node.nodesOf(output.inputs)) visit(node)
+  return nodes
 }
 
 const drivingOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
@@ -66,10 +72,10 @@ const drivingOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
   const visit = (node: Node.Any): void => {
     if (driving.has(node)) return
     driving.add(node)
-    const inputs = node.kind._tag === "Join" ? Object.values(node.kind.sides[0].inputs) : Node.inputsOf(node)
+    const inputs = node.kind._tag === "Join" ? Node.nodesOf(node.kind.sides[0].inputs) : Node.inputsOf(node)
     for (const input of inputs) visit(input)
   }
-  for (const output of outputs) for (const node of Object.values(output.inputs)) visit(node)
+  for (const output of outputs) for (const node of Node.nodesOf(output.inputs)) visit(node)
   return driving
 }
 

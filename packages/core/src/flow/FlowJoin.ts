@@ -61,7 +61,11 @@ const checkNames = (what: string, [first, second]: readonly [Node.JoinSide, Node
 }
 
 /** A side whose key is made from its value, or is that of another node. */
-const side = (node: Node.Inputs, keyInputs: Node.Inputs, by: (value: RowValues.Erased) => unknown): Node.JoinSide => {
+const side = (
+  node: { readonly [name: string]: Node.Any },
+  keyInputs: Node.Inputs,
+  by: (value: RowValues.Erased) => unknown
+): Node.JoinSide => {
   const [[name, value] = []] = Object.entries(node)
   return {
     name: name!,

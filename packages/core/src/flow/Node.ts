@@ -19,17 +19,20 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as AnswerCheck from "../answer/AnswerCheck.ts"
 import type * as ModelSettings from "../client/ModelSettings.ts"
-import type * as GroupKey from "./GroupKey.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import type * as Budget from "../ledger/Budget.ts"
 import * as PackSize from "../pack/PackSize.ts"
 import type * as Features from "../routing/Features.ts"
 import type * as Quality from "../routing/Quality.ts"
+import { FlowError } from "./FlowError.ts"
+import type * as GroupKey from "./GroupKey.ts"
+import * as Parameter from "./Parameter.ts"
 import type * as Varying from "./Varying.ts"
+
+export { FlowError } from "./FlowError.ts"
 
 /** Marks nodes. */
 export const TypeId = "~@pipe/core/Node" as const
@@ -50,15 +53,16 @@ export interface Node<out A, out E = never, out R = never> {
 /** A node of any type. */
 export type Any = Node<unknown, unknown, unknown>
 
-/** The value type of a node. */
-export type Value<N> = N extends Node<infer A, unknown, unknown> ? A : never
+/** The value type of a node or of a parameter. */
+export type Value<N> =
+  N extends Node<infer A, unknown, unknown> ? A : N extends Parameter.Parameter<infer A> ? A : never
 /** The errors of a node. */
 export type Error<N> = N extends Node<unknown, infer E, unknown> ? E : never
 /** The services that a node needs. */
 export type Services<N> = N extends Node<unknown, unknown, infer R> ? R : never
 
-/** Nodes by the names under which a step reads them. */
-export type Inputs = { readonly [name: string]: Any }
+/** What a step reads, by name: nodes, and parameters, which are the same for all rows. */
+export type Inputs = { readonly [name: string]: Any | Parameter.Any }
 
 /** What a function of these inputs receives. */
 export type Values<In extends Inputs> = { readonly [K in keyof In]: Value<In[K]> }
@@ -312,16 +316,6 @@ export type OnUnmatched = "warn" | "fail" | "drop"
 /** The name of a kind: `Source`, `Step`, `Filter`, `Expand`, `Reduce`, `Cost` or `Join`. */
 export type Tag = Kind["_tag"]
 
-/**
- * The flow, or an option of its run, is invalid: two nodes share a name, the inputs of a node share no rows, a parameter has no value, an
- * output is also a source. Nothing was called.
- *
- * **Remedy** Change the flow or the option that the message names. The command exits with code 2.
- */
-export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
-  message: Schema.String
-}) {}
-
 const variance = {
   _A: (): never => undefined as never,
   _E: (): never => undefined as never,
@@ -343,11 +337,14 @@ export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefin
   return Object.defineProperty(node, Site, { value: new globalThis.Error(name) })
 }
 
-const isNode = (value: unknown): value is Any => typeof value === "object" && value !== null && TypeId in value
+/** Tests whether a value is a node. */
+export const isNode = (value: unknown): value is Any => typeof value === "object" && value !== null && TypeId in value
+
+/** The nodes among inputs. */
+export const nodesOf = (inputs: Inputs): ReadonlyArray<Any> => Object.values(inputs).filter(isNode)
 
 /** The nodes that a node reads. */
-export const inputsOf = (node: Any): ReadonlyArray<Any> =>
-  "inputs" in node.kind ? Object.values(node.kind.inputs) : []
+export const inputsOf = (node: Any): ReadonlyArray<Any> => ("inputs" in node.kind ? nodesOf(node.kind.inputs) : [])
 
 const isAbove = (above: Domain, domain: Domain): boolean => {
   for (let d: Domain | undefined = domain; d !== undefined; d = d.parent) if (d === above) return true
@@ -360,13 +357,13 @@ export const commonDomain = (reader: string, inputs: Inputs): Domain => {
     throw new FlowError({
       message: `${reader}: its inputs are a node: name it in a record, such as { ${inputs.name} }`
     })
-  const nodes = Object.values(inputs)
-  if (nodes.length === 0) throw new FlowError({ message: `${reader} names no input` })
-  const other = Object.entries(inputs).find(([, node]) => !isNode(node))
+  const nodes = nodesOf(inputs)
+  const other = Object.entries(inputs).find(([, input]) => !isNode(input) && !Parameter.isParameter(input))
   if (other !== undefined)
     throw new FlowError({
       message: `${reader}: its input ${other[0]} is ${Array.isArray(other[1]) ? "a list" : `of type ${typeof other[1]}`}, not a node: a source or another node has a value for each row, and a function can use any other value as it is`
     })
+  if (nodes.length === 0) throw new FlowError({ message: `${reader} names no node as its input` })
   let lowest = nodes[0]!
   for (const node of nodes) if (isAbove(lowest.domain, node.domain)) lowest = node
   const stranger = nodes.find((node) => !isAbove(node.domain, lowest.domain))

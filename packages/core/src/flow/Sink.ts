@@ -390,6 +390,16 @@ const encodeRows = <A>(
   return Effect.succeed(rows)
 }
 
+/** The name of an output in a run: its path has the values of the parameters. */
+export const nameIn = ({ folder, isSimulated, name, path }: Any, parameters: ReadonlyMap<string, unknown>): string => {
+  const place = path ?? folder
+  const resolved = Parameter.within(place).length === 0 ? undefined : Parameter.resolve(place!, parameters)
+  if (resolved === undefined) return name
+  const named = nameOf(resolved)
+  if (isSimulated !== true || named === "-") return named
+  return folder === undefined ? FilePlace.simulatedName(named) : FilePlace.simulatedFolder(named)
+}
+
 /** The output as a simulated run writes it. */
 export const simulated = <E, R>(sink: Sink<E, R>): Sink<E, R> => sink.simulated ?? sink
 
@@ -471,7 +481,7 @@ const isStdout = (given: string | URL) =>
       })
 
 const nameOf = (path: FilePath): string =>
-  typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
+  typeof path === "string" ? path : path instanceof URL ? shortName(path) : Parameter.show(path)
 
 /** A file name for display: relative to the working directory when it is inside it. */
 const shortName = (url: URL): string => {

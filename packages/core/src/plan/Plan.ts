@@ -34,7 +34,6 @@ import * as Simulation from "../client/Simulation.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as FlowGraph from "../flow/FlowGraph.ts"
 import * as Node from "../flow/Node.ts"
-import * as Parameter from "../flow/Parameter.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as Money from "../price/Money.ts"
@@ -73,7 +72,8 @@ interface Unplanned {
 /** The state of a planned run: failed rows are counted but not written. */
 const stateOf = (
   flow: Flow.Any,
-  at: number
+  at: number,
+  parameters: ReadonlyMap<string, unknown>
 ): { readonly state: RunState.RunState; readonly failed: () => Unplanned } => {
   let [count, first] = [0, ""]
   const append = ({ message, node, position }: FailedRow.FailedRow) =>
@@ -83,6 +83,7 @@ const stateOf = (
   const state = RunState.make({
     flow,
     run: { name: "plan", tries: 1 },
+    parameters,
     at,
     errors: {
       path: undefined,
@@ -133,7 +134,7 @@ export const make = <E>(
       )
       const expected = ExpectedUsage.make(Effect.succeed(samples))
       yield* expected.seeded
-      const { failed, state } = stateOf(flow, at)
+      const { failed, state } = stateOf(flow, at, parameters)
       const settings = yield* FlowContext.settings(flow)
       const counts = new Map<string, PlanCount.PlanCounts>()
       const keyed: PlanLimits.Keyed = new Map()
@@ -172,7 +173,7 @@ export const make = <E>(
       })
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
-        Context.add(Parameter.Values, parameters),
+        Context.merge(FlowContext.parameters(flow, parameters)),
         Context.add(ModelSettings.ModelSettings, settings)
       )
       const { layers, unserved, version } = yield* Effect.mapError(

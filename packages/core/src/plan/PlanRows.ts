@@ -166,7 +166,7 @@ const openness = ({ counts, flow }: Known): Openness => {
       case "Join":
         // Vectors decide which rows meet, and not how many.
         return kind.match._tag === "Nearest"
-          ? Object.values(kind.sides[0].inputs).some(rows)
+          ? Node.nodesOf(kind.sides[0].inputs).some(rows)
           : inputs.some(rows) || kind.sides.some(({ by, inputs }) => !readsNothing(by) && value(inputs.value))
     }
   }
@@ -176,7 +176,7 @@ const openness = ({ counts, flow }: Known): Openness => {
     return (
       "inputs" in node.kind
       && Object.entries(node.kind.inputs).some(
-        ([name, input]) => (names === undefined || names.has(name)) && value(input)
+        ([name, input]) => Node.isNode(input) && (names === undefined || names.has(name)) && value(input)
       )
     )
   }
@@ -193,7 +193,7 @@ const openness = ({ counts, flow }: Known): Openness => {
       Node.inputsOf(node).some(picked)
       || (node.kind._tag === "Join"
         && node.kind.match._tag === "Nearest"
-        && node.kind.sides.some(({ inputs }) => Object.values(inputs).some(value)))
+        && node.kind.sides.some(({ inputs }) => Node.nodesOf(inputs).some(value)))
   )
   return {
     value,

@@ -65,7 +65,7 @@ const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Plann
     return Node.commonDomain(node.name, kind.inputs) === domain ? [{ _tag: "Reduce", node, kind }] : []
   }
   if (kind._tag !== "Join") return []
-  const second = Object.values(kind.sides[1].inputs)
+  const second = Node.nodesOf(kind.sides[1].inputs)
   return kind.sides.flatMap((side, index): ReadonlyArray<PlannedOutlet> =>
     Node.commonDomain(node.name, side.inputs) === domain
       ? [

@@ -10,7 +10,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
-import type * as Sink from "../flow/Sink.ts"
+import * as Sink from "../flow/Sink.ts"
 import type * as Coordinator from "../work/Coordinator.ts"
 import * as RowSample from "../routing/tune/RowSample.ts"
 import * as DomainPlan from "./DomainPlan.ts"
@@ -42,6 +42,7 @@ const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number, packs
 /** An output that was moved to its destination. */
 export interface WrittenOutput {
   readonly sink: Sink.Any
+  readonly name: string
   readonly rows: number
 }
 
@@ -91,8 +92,9 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   return yield* Effect.forEach(writers, ([sink, { rows, writer }]) =>
     Effect.gen(function* () {
       yield* writer.finish
-      yield* state.emit({ _tag: "OutputWritten", run: state.id, output: sink.name, rows })
-      const written: WrittenOutput = { sink, rows }
+      const name = Sink.nameIn(sink, state.parameters)
+      yield* state.emit({ _tag: "OutputWritten", run: state.id, output: name, rows })
+      const written: WrittenOutput = { sink, name, rows }
       return written
     })
   )

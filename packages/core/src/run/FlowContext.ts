@@ -26,6 +26,7 @@ import * as ToLanguageModel from "../client/ToLanguageModel.ts"
 import * as CallInterceptor from "../client/CallInterceptor.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
+import * as Parameter from "../flow/Parameter.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -208,11 +209,21 @@ export const incomparable = (
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>
   Effect.withFiberSucceed((fiber) => ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
 
+/** The values of the flow's parameters, for its steps and layers. */
+export const parameters = (flow: Flow.Any, values: ReadonlyMap<string, unknown>) =>
+  Context.make(Parameter.Values, values).pipe(
+    Context.add(Parameter.Known, {
+      names: new Set(flow.parameters.map(({ parameter }) => parameter.name)),
+      keyed: flow.keyed,
+      warned: new Set<string>()
+    })
+  )
+
 /** What the keys of the flow's steps depend on, besides the steps themselves. */
 export const environment = (flow: Flow.Any, options: StepKey.StepKeyEnvironment): StepKey.StepKeyEnvironment => ({
   ...options,
   services: options.closures.textOf(flow.services),
-  parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
+  parameters: new Map([...options.parameters].filter(([name]) => flow.keyed.has(name)))
 })
 
 /** The keys of the steps, whichever models answer. */
@@ -272,7 +283,9 @@ export const decodeParameters = Effect.fnUntraced(function* (
     const { name, schema } = parameter
     if (!(name in given)) {
       if (parameter.default._tag === "None") {
-        return yield* new Node.FlowError({ message: `flow ${flow.name} needs a value for its parameter ${name}` })
+        return yield* new Node.FlowError({
+          message: `flow ${flow.name} needs a value for its parameter ${name}: --${name}, or parameters: { ${name}: … }`
+        })
       }
       continue
     }

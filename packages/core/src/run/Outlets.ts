@@ -47,15 +47,16 @@ export const make = (
   slots: ReadonlyMap<Node.Domain, Row.Slots>,
   env: Outlet.OutletEnvironment
 ): Outlet.Outlet => {
+  const reader = (inputs: Node.Inputs) => Row.reader(inputs, domain, slots, env.state.parameters)
   switch (outlet._tag) {
     case "Sink":
-      return makeSink(outlet, Row.reader(outlet.sink.inputs, domain, slots), env)
+      return makeSink(outlet, reader(outlet.sink.inputs), env)
     case "Expand":
       return makeExpand(outlet, slots.get(domain)!.get(outlet.slotNode)!, env)
     case "Reduce":
-      return GroupOutlet.make(outlet, Row.reader(outlet.kind.inputs, domain, slots), env)
+      return GroupOutlet.make(outlet, reader(outlet.kind.inputs), env)
     case "Join":
-      return JoinOutlet.make(outlet, Row.reader(outlet.side.inputs, domain, slots), env)
+      return JoinOutlet.make(outlet, reader(outlet.side.inputs), env)
   }
 }
 

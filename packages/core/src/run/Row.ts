@@ -5,6 +5,7 @@
  */
 import type * as FlowCost from "../flow/FlowCost.ts"
 import type * as Node from "../flow/Node.ts"
+import * as Parameter from "../flow/Parameter.ts"
 
 /** Marks a value that a row lacks: filtered, or not there yet. */
 export const absent: unique symbol = Symbol("absent")
@@ -48,12 +49,11 @@ export const costOf = (row: Row, node: string): FlowCost.Cost | undefined => {
   return undefined
 }
 
-/** Where the value of an input is: this many rows up, in this slot. */
-interface Place {
-  readonly name: string
-  readonly up: number
-  readonly slot: number
-}
+/** Where the value of an input is: this many rows up, in this slot. A parameter has its value in all rows. */
+type Place = { readonly name: string } & (
+  | { readonly up: number; readonly slot: number }
+  | { readonly up: undefined; readonly value: unknown }
+)
 
 /** The slots of a domain's nodes. The root has slot 0. */
 export type Slots = ReadonlyMap<Node.Any, number>
@@ -71,16 +71,23 @@ export interface RowReader {
   readonly readSome: (row: Row) => Record<string, unknown>
 }
 
-export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): RowReader => {
+export const reader = (
+  inputs: Node.Inputs,
+  domain: Node.Domain,
+  slots: ReadonlyMap<Node.Domain, Slots>,
+  parameters: ReadonlyMap<string, unknown>
+): RowReader => {
   const places = Object.entries(inputs).map(([name, node]): Place => {
+    if (Parameter.isParameter(node)) return { name, up: undefined, value: Parameter.resolve(node, parameters) }
     let up = 0
     for (let d: Node.Domain | undefined = domain; d !== undefined && d !== node.domain; d = d.parent) up++
     return { name, up, slot: slots.get(node.domain)!.get(node)! }
   })
-  const valueAt = (row: Row, { slot, up }: Place): unknown => {
+  const valueAt = (row: Row, place: Place): unknown => {
+    if (place.up === undefined) return place.value
     let at: Row = row
-    for (let i = 0; i < up; i++) at = at.parent!
-    return at.values[slot]
+    for (let i = 0; i < place.up; i++) at = at.parent!
+    return at.values[place.slot]
   }
   return {
     read: (row) => {

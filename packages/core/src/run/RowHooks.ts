@@ -14,6 +14,8 @@ import type { Row } from "./Row.ts"
 
 export interface RowHooks {
   readonly id: string
+  /** The values of the flow's parameters. */
+  readonly parameters: ReadonlyMap<string, unknown>
   readonly statsOf: (node: Node.Any) => NodeCounts.NodeStats
   /** Keeps a failed row. */
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>

@@ -79,7 +79,7 @@ const makeNode = (
   if (kind._tag !== "Step" && kind._tag !== "Filter" && kind._tag !== "Expand") {
     throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
   }
-  const { isLost, read } = reader(kind.inputs, root.domain, slots)
+  const { isLost, read } = reader(kind.inputs, root.domain, slots, run.parameters)
   const attempt = RowAttempt.make(
     node,
     root,
@@ -109,7 +109,7 @@ const makeCost = (
   slots: ReadonlyMap<Node.Domain, Slots>,
   run: RowHooks
 ): Program => {
-  const { isLost, read } = reader(inputs, root.domain, slots)
+  const { isLost, read } = reader(inputs, root.domain, slots, run.parameters)
   const stats = run.statsOf(node)
   const names = Object.keys(inputs)
   return (row) => {

@@ -58,7 +58,7 @@ export const summaryOf = Effect.fnUntraced(function* (
   const summary = state.finished({
     at: yield* Clock.currentTimeMillis,
     stop,
-    outputs: Exit.isSuccess(exit) ? exit.value.map(({ rows, sink }) => ({ name: sink.name, rows })) : [],
+    outputs: Exit.isSuccess(exit) ? exit.value.map(({ name, rows }) => ({ name, rows })) : [],
     kept,
     unkept: store.inMemory || store.failure() !== undefined
   })

@@ -124,10 +124,7 @@ export const check = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: Options
 ): Effect.fn.Return<RunFiles, Node.FlowError, FileSystem.FileSystem | Path.Path> {
-  const valueOf = (path: FilePath): string | URL | undefined =>
-    Parameter.isParameter(path)
-      ? ((options.parameters.get(path.parameter.name) ?? Option.getOrUndefined(path.parameter.default)) as string)
-      : path
+  const valueOf = (path: FilePath): string | URL | undefined => Parameter.resolve(path, options.parameters)
   const uses: Array<Use> = []
   for (const { kind, name } of flow.graph.nodes) {
     if (kind._tag !== "Source" || options.given?.has(name) === true) continue

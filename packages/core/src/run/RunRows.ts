@@ -16,7 +16,6 @@ import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as Node from "../flow/Node.ts"
-import * as Parameter from "../flow/Parameter.ts"
 import type * as StepKey from "../flow/StepKey.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -87,11 +86,7 @@ const contextOf = (
 ) =>
   host.pipe(
     Context.add(Pricing.Pricing, pricing),
-    Context.add(Parameter.Values, parameters),
-    Context.add(Parameter.Listed, {
-      names: new Set(flow.parameters.map(({ parameter }) => parameter.name)),
-      warned: new Set<string>()
-    }),
+    Context.merge(FlowContext.parameters(flow, parameters)),
     Context.add(ModelSettings.ModelSettings, settings),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
     Context.add(SharedState.Shared, SharedState.of(store)),

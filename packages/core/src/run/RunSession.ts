@@ -143,6 +143,7 @@ export const open = Effect.fnUntraced(function* (
   const state = RunState.make({
     flow,
     run,
+    parameters,
     at,
     errors,
     broken: store.failure,
@@ -225,6 +226,7 @@ export const join = Effect.fnUntraced(function* (
   const state = RunState.make({
     flow,
     run,
+    parameters,
     at,
     errors,
     broken: store.failure,

@@ -83,6 +83,7 @@ const TICK = "200 millis"
 export interface RunStateInit {
   readonly flow: Flow.Any
   readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
+  readonly parameters: ReadonlyMap<string, unknown>
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   /** Why nothing more can be stored; `undefined` when everything works. */
@@ -141,6 +142,7 @@ export const make = (init: RunStateInit): RunState => {
   let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
   const state: RunState = {
     id: init.run.name,
+    parameters: init.parameters,
     team: undefined,
     statsOf: counts.statsOf,
     totals,

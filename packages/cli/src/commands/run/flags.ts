@@ -12,20 +12,4 @@ export const flags = {
   ...RunFlags.flags
 }
 
-/** The flags of pipe, which a parameter cannot be named after. */
-export const names: ReadonlySet<string> = new Set([
-  ...Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
-  "target",
-  "sample",
-  "delta",
-  "check",
-  "seed",
-  "dry-run",
-  "svg",
-  "html",
-  "help",
-  "version",
-  "completions"
-])
-
 export type Input = Command.Command.Config.Infer<typeof flags> & ParameterFlags.Given
