@@ -623,6 +623,12 @@ describe("Router", () => {
       const english = Router.where(({ row }) => row.lang === "en")
       const cheap = (when: Router.RoutingRule) => run(Router.layer({ cheap: "cheap", strong: "strong", when }))
       assert.deepStrictEqual(yield* cheap(english), ["strong", "cheap", "cheap"])
+      const row = Source.fromIterable("typed", [{ lang: "de" }])
+      const typed = Router.where({ row }, ({ row }) => row.lang === "en")
+      assert.deepStrictEqual(yield* cheap(typed), ["strong", "cheap", "cheap"])
+      // The step has no input of that name.
+      const other = Router.where({ review: row }, ({ review }) => review.lang === "en")
+      assert.deepStrictEqual(yield* cheap(other), ["strong", "strong", "strong"])
       assert.deepStrictEqual(yield* cheap(Router.all(english, Router.promptShorterThan(8))), [
         "strong",
         "cheap",

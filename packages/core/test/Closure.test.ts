@@ -350,10 +350,16 @@ describe("an edit of a layer", () => {
           // A comment, and another line.
           ({ row }) => String(row).length > bound
         ),
-        Router.where(({ row }) => String(row).length >= bound)
+        Router.where(({ row }) => String(row).length >= bound),
+        Router.where({ row: rows }, ({ row }) => String(row).length >= bound),
+        Router.where({ row: rows }, ({ row }) => String(row).length >= bound),
+        Router.where({ row: rows }, ({ row }) => String(row).length > bound)
       ]
-      const { calls } = yield* edits([node(), node(), node()], { layers: (at) => router(rules[at]!) })
-      assert.deepStrictEqual(calls, [2, 0, 2])
+      const { calls } = yield* edits(
+        rules.map(() => node()),
+        { layers: (at) => router(rules[at]!) }
+      )
+      assert.deepStrictEqual(calls, [2, 0, 2, 2, 0, 2])
       // A cache above it keys by the model that is chosen.
       const cached = yield* edits([node(), node()], {
         layers: (at) =>

@@ -95,6 +95,14 @@ const language = Parameter.make("language", Schema.Literals(["en", "de"]), { def
 same<typeof language, Parameter.Parameter<"en" | "de">>(true)
 // @ts-expect-error - no such language
 export const wrong = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "fr" })
+// A rule of a router is typed by the inputs of the step.
+export const rule = Router.where({ review: reviews, n: numbers }, ({ n, review }) => {
+  same<typeof review, { readonly id: string; readonly text: string }>(true)
+  return n > review.text.length
+})
+// @ts-expect-error: a review has no language
+export const noRule = Router.where({ review: reviews }, ({ review }) => review.language === "de")
+
 // A parameter is an input like any other.
 const spoken = Flow.map("spoken", { n: numbers, language }, ({ language, n }) => [language, n] as const)
 same<Node.Value<typeof spoken>, readonly ["en" | "de", number]>(true)

@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import type * as RowValues from "../client/RowValues.ts"
+import type * as Node from "../flow/Node.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
@@ -84,9 +85,39 @@ export const promptShorterThan = (characters: number): RoutingRule =>
     { by: characters }
   )
 
-/** Holds when a condition on the row's values holds: `Router.where(({ review }) => review.language === "de")`. */
-export const where = (holds: (row: RowValues.Values) => boolean): RoutingRule =>
-  Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: "where" })
+/**
+ * Holds when a condition on the row's values holds. With the inputs of the step it is typed as a step is, and holds for no
+ * row of a step without these inputs.
+ *
+ * **Example** (German reviews go to the cheap model)
+ *
+ * ```ts
+ * import { Router, Source } from "@pipe/core"
+ * import { Schema } from "effect"
+ *
+ * const Review = Schema.Struct({ language: Schema.String, text: Schema.String })
+ * const reviews = Source.jsonl("reviews", { path: "reviews.jsonl", schema: Review })
+ *
+ * export const router = Router.layer({
+ *   cheap: "gpt-4o-mini",
+ *   strong: "gpt-4o",
+ *   when: Router.where({ review: reviews }, ({ review }) => review.language === "de")
+ * })
+ * ```
+ */
+export const where: {
+  <In extends Node.Inputs>(inputs: In, holds: (row: Node.Values<In>) => boolean): RoutingRule
+  (holds: (row: RowValues.Values) => boolean): RoutingRule
+} = (...given: [Node.Inputs, Condition] | [Condition]): RoutingRule => {
+  const [inputs, holds] = given.length === 1 ? [{}, given[0]] : given
+  const names = Object.keys(inputs)
+  return Object.assign(
+    (_: ModelRequest.Completion, row: RowValues.Values) => names.every((name) => name in row) && holds(row),
+    { by: names.length === 0 ? "where" : ["where", names] }
+  )
+}
+
+type Condition = (row: RowValues.Erased) => boolean
 
 const put = (name: string, rules: ReadonlyArray<RoutingRule>, rule: RoutingRule): RoutingRule =>
   Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
