@@ -22,7 +22,9 @@ const KNOWN: { readonly [name: string]: string } = {
   "Schema.Int": "integer",
   "Schema.Finite": "number",
   "Schema.String": "string",
+  "Schema.Boolean": "boolean",
   "Schema.Json": "JSON",
+  "ModelRequest.ModelRequest": "JSON",
   "Money.FromUsd": "USD",
   "RunRepo.RunStatus": "string"
 }
@@ -324,6 +326,7 @@ export const page = (): string => {
   const run = read("packages/core/src/run/RunEvent.ts")
   const report = read("packages/core/src/report/Report.ts")
   const plan = read("packages/core/src/plan/PlanSchema.ts")
+  const check = read("packages/core/src/plan/PlanCheck.ts")
   const isEvent = ({ name }: Struct) => EVENTS.includes(name)
   const missing = EVENTS.filter((name) => !run.some((struct) => struct.name === name))
   if (missing.length > 0) throw new Error(`scripts/reference/json.ts does not find ${missing.join(", ")}`)
@@ -351,6 +354,11 @@ export const page = (): string => {
     "One [Plan](#plan).",
     "",
     ...plan.toReversed().flatMap((struct) => section(struct, 3)),
+    "## pipe run --check --json",
+    "",
+    "One [Check](#check).",
+    "",
+    ...check.toReversed().flatMap((struct) => section(struct, 3)),
     "## pipe report --json",
     "",
     "One [Report](#report).",

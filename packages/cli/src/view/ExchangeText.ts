@@ -14,7 +14,7 @@ const fields = (value: unknown): Fields => (isFields(value) ? value : {})
 const list = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 
 /** Indents a text. */
-const block = (text: string, indent: string): string =>
+export const block = (text: string, indent: string): string =>
   SafeText.withoutControls(text.replace(/\r\n?/g, "\n"))
     .split("\n")
     .map((line) => `${indent}${line}`.trimEnd())
@@ -69,6 +69,9 @@ const shape = (request: Fields): ReadonlyArray<string> => {
     ...(Object.keys(fields(settings)).length === 0 ? [] : [`settings: ${JSON.stringify(settings)}`])
   ]
 }
+
+/** A request: its prompt, and what shapes the answer besides. */
+export const requestText = (request: unknown): string => [promptText(request), ...shape(fields(request))].join("\n")
 
 /** Display names of token classes. */
 const CLASSES = [
@@ -126,7 +129,7 @@ export const render = (exchanges: ReadonlyArray<ExchangeRepo.StoredExchange>): s
     }
     lines.push(headline(exchange, ++number))
     const request = fields(exchange.request)
-    const prompt = [promptText(request), ...shape(request)].join("\n")
+    const prompt = requestText(request)
     lines.push(prompt === before.prompt ? "     (the same request)" : block(prompt, "     "))
     before.prompt = prompt
     if (answer !== undefined) lines.push("     answer:", block(answerText(answer), "       "))

@@ -45,10 +45,13 @@ const between = ({ high, low }: { readonly low: number; readonly high: number })
 export const sampled = (summary: RunEvent.RunFinished): string =>
   `a sample of ${Format.of(summary.rows.read, "row")} was run for ${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}: the run reuses it (${summary.run})`
 
+/** The calls of a plan and their cost. */
+export const headline = (plan: Plan.Plan): string => `${calls(plan)} to pay, ${total(plan)}`
+
 /** Renders a plan. */
 export const render = (plan: Plan.Plan): string => {
   const lines = [
-    `${plan.flow}: ${Format.of(plan.rows, "row")}, ${calls(plan)} to pay, ${total(plan)}`,
+    `${plan.flow}: ${Format.of(plan.rows, "row")}, ${headline(plan)}`,
     "",
     ...Table.lines(
       {

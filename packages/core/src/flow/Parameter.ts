@@ -23,7 +23,7 @@
  * import { Schema } from "effect"
  *
  * const language = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "en" })
- * const row = Source.lines("row", { path: "rows.txt" })
+ * const row = Source.lines("row", { path: "words.txt" })
  * const titled = Flow.map("titled", { row, language }, ({ language, row }) => `${language}: ${row}`)
  *
  * export default Flow.make("titles", {

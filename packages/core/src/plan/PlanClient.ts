@@ -175,6 +175,7 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
     counts.bounds = CallContext.stateOf(fiber).loop ?? counts.bounds
     if (way.isMost) counts.isMost = true
     if (way.isCascaded) counts.isCascaded = true
+    const { position } = fiber.getRef(CallContext.CallContext)
     // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there are.
     if (isLoop) counts.rounds = learned?.rounds ?? 0
     return Effect.map(
@@ -186,6 +187,7 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
         fiber.getRef(TokenCounter.TokenCounter)
       ),
       (prompt) => {
+        counts.first ??= { request, position, tokens: prompt.alone }
         PlanCount.add(counts, {
           request,
           share: way.share,

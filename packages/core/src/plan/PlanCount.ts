@@ -10,6 +10,14 @@ import * as ModelRequest from "../model/ModelRequest.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Placeholder from "./Placeholder.ts"
 
+/** A request of a row. */
+export interface FirstRequest {
+  readonly request: ModelRequest.ModelRequest
+  readonly position: string | undefined
+  /** Its input tokens. */
+  readonly tokens: number
+}
+
 /** The counts of a step's calls to a model. */
 export interface PlanCounts {
   readonly step: string
@@ -50,6 +58,8 @@ export interface PlanCounts {
   bounds: CallState.Loop | undefined
   /** A kind of file with unknown tokens, which are not counted. */
   unknownFile: string | undefined
+  /** The first request to pay for. */
+  first: FirstRequest | undefined
   /** The counts of its strong model without the cascade. */
   unrouted: { calls: number; input: number } | undefined
 }
@@ -80,6 +90,7 @@ export const make = (of: Of): PlanCounts => ({
   rounds: undefined,
   bounds: undefined,
   unknownFile: undefined,
+  first: undefined,
   unrouted: undefined
 })
 

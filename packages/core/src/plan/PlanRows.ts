@@ -144,7 +144,10 @@ const once = (ask: (node: Node.Any) => boolean): ((node: Node.Any) => boolean) =
   }
 }
 
-const openness = ({ counts, flow }: Known): Openness => {
+/** Whether the value of a node depends on answers that have not come. */
+export const dependsOnAnswers = (known: Pick<Known, "counts" | "flow">): Openness["value"] => openness(known).value
+
+const openness = ({ counts, flow }: Pick<Known, "counts" | "flow">): Openness => {
   const asking = new Set(counts.filter(({ calls }) => calls > 0).map(({ step }) => CallContext.nodeOf(step)))
   const value = once((node): boolean => asking.has(node.name) || Node.inputsOf(node).some(value))
   const roots = new Map(flow.graph.nodes.map((node) => [node.name, node]))

@@ -8,6 +8,10 @@ export const flags = {
   flow: RunFlags.flow,
   limit: RunFlags.limit,
   concurrency: RunFlags.concurrency,
+  check: Switch.make(
+    "check",
+    "read all rows and make the first prompts without a call; exit code 1 or 2 when something is wrong"
+  ),
   noCache: Switch.make("no-cache", "ignore the cache and earlier results"),
   ...RunFlags.flags
 }

@@ -1,6 +1,7 @@
 /** Implements `pipe run`. */
 import type * as Flow from "@pipe/core/Flow"
 import * as Format from "@pipe/core/internal/Format"
+import * as Plan from "@pipe/core/Plan"
 import * as Report from "@pipe/core/Report"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as ReportText from "../../view/ReportText.ts"
@@ -9,6 +10,7 @@ import * as Runner from "@pipe/core/Runner"
 import * as Sink from "@pipe/core/Sink"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
 import * as Prompt from "effect/cli/Prompt"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -30,6 +32,7 @@ import * as LocalWorkers from "../../process/LocalWorkers.ts"
 import * as LoadFlow from "../../process/LoadFlow.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as Output from "../../process/Output.ts"
+import * as CheckText from "../../view/CheckText.ts"
 import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
 import type { Input } from "./flags.ts"
@@ -66,6 +69,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
     overwrite: input.overwrite,
     input
   }
+  if (input.check) return yield* checkFlow(session)
   const unfinished = yield* unfinishedRun(session)
   if (unfinished === undefined) return yield* execute(session)
   // The budget that the run was started with still applies, unless it has been reached: resuming then exceeds it.
@@ -172,6 +176,28 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   return error._tag === "RunFailed"
     ? yield* endEarly(session, error)
     : yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
+})
+
+/** Reads all rows and makes the first prompts, without a call. */
+const checkFlow = Effect.fnUntraced(function* (session: Session) {
+  const { cache, flow, input, limit, parameters } = session
+  yield* check(session)
+  const output = yield* Output.Output
+  const budget = yield* Spending.parse(input.budget)
+  const view = View.make(input.json ? "quiet" : "plain", output)
+  const found = yield* Effect.provide(
+    Plan.check(flow, {
+      parameters,
+      cache,
+      ...(limit === undefined ? undefined : { limit }),
+      ...(budget === undefined ? undefined : { budget }),
+      ...(input.batch ? { batch: true } : input.online ? { batch: false } : undefined)
+    }),
+    Host.layer({ ...input, view })
+  ).pipe(Effect.mapError(({ message }) => ExitCode.refuse(message)))
+  yield* Console.log(input.json ? JSON.stringify(Plan.checkToJson(found)) : CheckText.render(found))
+  if (!Plan.isSound(found, flow.allowFailedRows))
+    return yield* ExitCode.end(found.problems.length > 0 ? ExitCode.usage : ExitCode.failed)
 })
 
 /** Compares the files of a run before a store is created. */
