@@ -1,9 +1,10 @@
 /** Every sample of the documentation runs, and gives what its comments say. */
 import { assert, beforeAll, describe, it } from "vitest"
 import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import * as readline from "node:readline"
-import { samples } from "../scripts/samples.ts"
+import { root, samples } from "../scripts/samples.ts"
 import type { Outcome } from "./docs/SampleRun.ts"
 
 const all = samples()
@@ -42,6 +43,34 @@ describe("the samples of the documentation", () => {
       other.map(({ document, line }) => `${document}:${line}`),
       []
     )
+  })
+
+  it("open the pages that show one thing with a flow that runs", () => {
+    const guides = [
+      "embeddings",
+      "files",
+      "from-code",
+      "local-servers",
+      "messages",
+      "parameters",
+      "rows",
+      "several-calls",
+      "testing",
+      "tools"
+    ]
+    const opening = [
+      ...guides.map((name) => `docs/guides/${name}.md`),
+      "docs/start/install.md",
+      "docs/start/effect.md",
+      "docs/operate/ci.md"
+    ]
+    for (const page of opening) {
+      const text = readFileSync(path.join(root, page), "utf8")
+      const first = text.slice(0, text.indexOf("```")).split("\n").length
+      const sample = all.find(({ document, line }) => document === page && line === first)
+      assert.include(sample?.code ?? "", "Flow.make(", page)
+      assert.isNotEmpty(outcomes.get(sample!.name)?.used, page)
+    }
   })
 
   for (const { document, line, name } of all) {

@@ -95,19 +95,19 @@ export interface CheckOptions extends Options {
  *
  * **When to use** Before a long run, and in CI. `Runner.check` compares the files of a run.
  *
- * **Example** (a row that does not fit)
+ * **Example** (a flow that can run)
  *
  * ```ts
  * import { Flow, Plan, Sink, Source } from "@pipe/core"
  * import { NodeHost } from "@pipe/plugins"
  * import { Effect, Schema } from "effect"
  *
- * const Review = Schema.Struct({ id: Schema.Int })
+ * const Review = Schema.Struct({ id: Schema.String })
  * const review = Source.jsonl("reviews", { path: "reviews.jsonl", schema: Review })
  * const flow = Flow.make("check-me", { outputs: [Sink.jsonl("out.jsonl", { review })] })
  *
  * const check = await Effect.runPromise(Plan.check(flow).pipe(Effect.provide(NodeHost.layerMemory)))
- * check.failed // => 1
+ * check.failed // => 0
  * check.problems // => []
  * ```
  */

@@ -89,19 +89,19 @@ export const promptShorterThan = (characters: number): RoutingRule =>
  * Holds when a condition on the row's values holds. With the inputs of the step it is typed as a step is, and holds for no
  * row of a step without these inputs.
  *
- * **Example** (German reviews go to the cheap model)
+ * **Example** (reviews of lamps go to the cheap model)
  *
  * ```ts
  * import { Router, Source } from "@pipe/core"
  * import { Schema } from "effect"
  *
- * const Review = Schema.Struct({ language: Schema.String, text: Schema.String })
+ * const Review = Schema.Struct({ product: Schema.String, text: Schema.String })
  * const reviews = Source.jsonl("reviews", { path: "reviews.jsonl", schema: Review })
  *
  * export const router = Router.layer({
  *   cheap: "gpt-4o-mini",
  *   strong: "gpt-4o",
- *   when: Router.where({ review: reviews }, ({ review }) => review.language === "de")
+ *   when: Router.where({ review: reviews }, ({ review }) => review.product === "lamp")
  * })
  * ```
  */
