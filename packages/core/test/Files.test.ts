@@ -1,13 +1,13 @@
 /** Files as people have them: encodings, compression, formats and faults, with their right rows and refusals. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, type Node, type RunEvent, Runner, Sink, Source } from "@pipe/core"
-import { Effect, Logger, Schema } from "effect"
+import { Source } from "@pipe/core"
+import { Effect, Schema } from "effect"
 import * as fc from "fast-check"
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
-import * as Host from "./Host.ts"
+import { read } from "./ReadSource.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-files-"))
 
@@ -16,37 +16,6 @@ const file = (name: string, content: string | Uint8Array, at = folder()): string
   writeFileSync(path, content)
   return path
 }
-
-/** The rows of a source, its failed rows by position, what was said, and why it ended. */
-const read = <A, E>(source: Node.Node<A, E, Flow.Host>) =>
-  Effect.gen(function* () {
-    const rows: Array<A> = []
-    const failed: Array<Extract<RunEvent.RunEvent, { readonly _tag: "RowFailed" }>> = []
-    const said: Array<string> = []
-    const result = yield* Runner.run(
-      Flow.make("read", {
-        outputs: [Sink.forEach("rows", source as Node.Node<A>, (row) => Effect.sync(() => rows.push(row)))],
-        allowFailedRows: 1_000
-      }),
-      {
-        errorsFile: false,
-        observe: (event) =>
-          Effect.sync(() => {
-            if (event._tag === "RowFailed") failed.push(event)
-          })
-      }
-    ).pipe(
-      Effect.result,
-      Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void said.push(String(message)))])),
-      Effect.provide(Host.layerMemory)
-    )
-    return {
-      rows,
-      failed: failed.map(({ message, position }) => [position.replace(/^.*\//, ""), message] as const),
-      said: said.join("\n"),
-      failure: result._tag === "Failure" ? result.failure.message : undefined
-    }
-  })
 
 const Row = Schema.Struct({ id: Schema.String, text: Schema.String })
 type Row = typeof Row.Type

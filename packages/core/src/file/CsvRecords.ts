@@ -41,10 +41,13 @@ export interface Place {
 }
 
 interface Options {
-  readonly delimiter: string
+  /** A single character. Default: a comma, or what a first line `sep=;` names. */
+  readonly delimiter: string | undefined
+  /** Whether quotes enclose cells. */
+  readonly quote: boolean
   /** The most bytes of a record. */
   readonly maxRecordSize: number
-  /** Reads a file again from a place. Without it, a record that never ends is the end of the file. */
+  /** Reads the file again from a place. Without it, a record that never ends is the end of the file. */
   readonly from?: ((offset: number) => Stream.Stream<Uint8Array, unknown>) | undefined
 }
 
@@ -60,11 +63,16 @@ const GROUP = 512
 export const read = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
   options: Options
-): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, options, START, withoutMarks)
+): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, { ...options, found: undefined }, START, withoutMarks)
+
+/** The options of a file, with the delimiter that its first line names. */
+interface Dialect extends Options {
+  found: string | undefined
+}
 
 const readFrom = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  options: Options,
+  options: Dialect,
   start: Place,
   beginning: Beginning
 ): Stream.Stream<CsvRecord, E | CsvProblem> => {
@@ -124,7 +132,7 @@ const afterLine: Beginning = (bytes, leftOut) => {
 
 const parsed = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  options: Options,
+  options: Dialect,
   start: Place,
   beginning: Beginning
 ): Stream.Stream<CsvRecord, E | CsvProblem> =>
@@ -134,54 +142,128 @@ const parsed = <E>(
       ({ CsvError, parse }) => {
         let last = { lines: 0, bytes: 0 }
         let before = start.offset
-        const here = (): Place => ({ line: start.line + last.lines, offset: before + last.bytes })
+        const here = (): Place => ({ line: start.line + skippedLines + last.lines, offset: before + last.bytes })
         let failure: { readonly error: E } | undefined
+        const skipped = (count: number) => (before += count)
         const input = Stream.toAsyncIterable(
-          Stream.tapError(
-            beginning(bytes, (count) => (before += count)),
-            (error) =>
-              Effect.sync(() => {
-                failure = { error }
-              })
+          Stream.tapError(beginning(bytes, skipped), (error) =>
+            Effect.sync(() => {
+              failure = { error }
+            })
           )
         )
-        const parser = parse({
-          delimiter: Buffer.from(options.delimiter),
-          max_record_size: options.maxRecordSize,
-          // Bytes stay as they are: whether they are UTF-8 is checked cell by cell.
-          encoding: "latin1",
-          record_delimiter: ["\r\n", "\n", "\r"],
-          info: true,
-          relax_quotes: true,
-          relax_column_count: true
-        })
-        const records = Stream.fromAsyncIterable(groups(input, parser), (error) => {
+        let skippedLines = 0
+        const parserOf = (): CsvParse.Parser =>
+          parse({
+            delimiter: Buffer.from(options.delimiter ?? options.found ?? ","),
+            quote: options.quote ? '"' : false,
+            max_record_size: options.maxRecordSize,
+            // Bytes stay as they are: whether they are UTF-8 is checked cell by cell.
+            encoding: "latin1",
+            record_delimiter: ["\r\n", "\n", "\r"],
+            info: true,
+            raw: options.quote,
+            relax_quotes: true,
+            relax_column_count: true
+          })
+        const named = (line: Separator) => {
+          options.found = line.delimiter
+          skipped(line.bytes)
+          skippedLines = 1
+        }
+        const open = async (): Promise<AsyncIterable<Uint8Array>> =>
+          start === START ? await withoutSeparator(input, named) : input
+        const records = Stream.fromAsyncIterable(groups(open, parserOf), (error) => {
           if (failure !== undefined) return failure.error
           if (!(error instanceof CsvError)) return new CsvProblem(here(), String(error))
           switch (error.code) {
             case "CSV_QUOTE_NOT_CLOSED":
-              return new CsvProblem(here(), "a quote that starts here is never closed")
+              return new CsvProblem(
+                here(),
+                "a quote that starts here is never closed: close it, or set { quote: false } where quotes are letters"
+              )
             case "CSV_MAX_RECORD_SIZE":
               return new CsvProblem(here(), `the row is longer than the limit of ${options.maxRecordSize} bytes`)
             default:
               return new CsvProblem(here(), error.message)
           }
         })
-        return Stream.map(Stream.flattenIterable(records), ({ info, record }) => {
+        return Stream.map(Stream.flattenIterable(records), ({ info, raw, record }) => {
           last = info
-          return toRecord(record, start.line - 1 + info.lines, before + info.bytes)
+          const stray =
+            raw === undefined ? undefined : strayQuote(record, raw, options.delimiter ?? options.found ?? ",")
+          return toRecord(record, start.line - 1 + skippedLines + info.lines, before + info.bytes, stray)
         })
       }
     )
   )
 
-type Parsed = CsvParse.InfoRecord & { readonly info: CsvParse.InfoRecord; readonly record: ReadonlyArray<string> }
+type Parsed = CsvParse.InfoRecord & {
+  readonly info: CsvParse.InfoRecord
+  readonly record: ReadonlyArray<string>
+  /** The text of the record, where quotes enclose cells. */
+  readonly raw?: string
+}
+
+/** A first line that names the delimiter: `sep=;`. */
+interface Separator {
+  readonly delimiter: string
+  readonly bytes: number
+}
+
+const SEPARATOR = /^(?:"sep=(.)"|sep=(.))(?:\r\n|\n|\r)/
+
+/** The most bytes of a line that names the delimiter. */
+const MOST_SEPARATOR = 9
+
+/** Leaves out a first line that names the delimiter. */
+const withoutSeparator = async (
+  input: AsyncIterable<Uint8Array>,
+  named: (line: Separator) => void
+): Promise<AsyncIterable<Uint8Array>> => {
+  const chunks = input[Symbol.asyncIterator]()
+  let first = Buffer.alloc(0)
+  let isEnd = false
+  while (first.length < MOST_SEPARATOR && !isEnd) {
+    const { done = false, value } = await chunks.next()
+    if (done) isEnd = true
+    else first = first.length === 0 ? Buffer.from(value) : Buffer.concat([first, value])
+  }
+  const [line, quoted, plain] = SEPARATOR.exec(first.subarray(0, MOST_SEPARATOR).toString("latin1")) ?? []
+  if (line !== undefined) named({ delimiter: (quoted ?? plain)!, bytes: line.length })
+  return (async function* () {
+    yield first.subarray(line?.length ?? 0)
+    if (!isEnd) yield* { [Symbol.asyncIterator]: () => chunks }
+  })()
+}
+
+/** The number of the first cell with a quote that is neither doubled nor at its end; `undefined` for none. */
+const strayQuote = (cells: ReadonlyArray<string>, raw: string, delimiter: string): number | undefined => {
+  // A cell that is enclosed has no quote in front, unless it begins with one itself.
+  if (!cells.some((cell) => cell.startsWith('"'))) return undefined
+  let at = 0
+  for (let column = 1; column <= cells.length; column++) {
+    if (raw[at] === '"') {
+      let end = at + 1
+      while (end < raw.length && (raw[end] !== '"' || raw[end + 1] === '"')) end += raw[end] === '"' ? 2 : 1
+      at = end + 1
+      if (at < raw.length && raw[at] !== delimiter && raw[at] !== "\r" && raw[at] !== "\n") return column
+    } else {
+      const end = raw.indexOf(delimiter, at)
+      at = end === -1 ? raw.length : end
+    }
+    at++
+  }
+  return undefined
+}
 
 /** The records parsed so far, in groups. */
 async function* groups(
-  input: AsyncIterable<Uint8Array>,
-  parser: CsvParse.Parser
+  open: () => Promise<AsyncIterable<Uint8Array>>,
+  parserOf: () => CsvParse.Parser
 ): AsyncGenerator<ReadonlyArray<Parsed>, void> {
+  const input = await open()
+  const parser = parserOf()
   let ended = false
   let wake = (): void => {}
   const done = pipeline(Readable.from(input), parser)
@@ -214,9 +296,12 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
 const BEYOND_ASCII = /[^\u0000-\u007f]/
 
-const toRecord = (record: ReadonlyArray<string>, end: number, offset: number): CsvRecord => {
+const toRecord = (record: ReadonlyArray<string>, end: number, offset: number, stray: number | undefined): CsvRecord => {
   let line = end
-  let problem: string | undefined
+  let problem =
+    stray === undefined
+      ? undefined
+      : `a quote in cell ${stray} is neither doubled nor at its end: double it, or set { quote: false } where quotes are letters`
   const cells = record.map((cell, column) => {
     for (let at = cell.indexOf("\n"); at !== -1; at = cell.indexOf("\n", at + 1)) line--
     if (!BEYOND_ASCII.test(cell)) return cell

@@ -101,6 +101,7 @@ export const make = (options: Options): Writer => {
         let isHeader = true
         const records = CsvRecords.read(bytes, {
           delimiter: options.delimiter ?? ",",
+          quote: true,
           maxRecordSize: TextLine.maxBytes
         })
         const rows = Stream.flatMap(records, ({ cells }) => {

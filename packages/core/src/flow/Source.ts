@@ -85,7 +85,8 @@ const fromJson = <A>(
   if (problem !== undefined) return { position, offset, problem, raw: "" }
   let value: unknown
   try {
-    value = ExactJson.parse(text)
+    // A file that was joined of others has their byte order marks in it.
+    value = ExactJson.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch (error) {
     return { position, offset, problem: `not JSON: ${problemOfJson(error)}`, raw: text }
   }
@@ -254,13 +255,16 @@ class WholeText {
  *
  * **Details** An empty cell of an optional column that holds no text is missing, and one of a nullable column is `null`.
  * `TRUE` and `False` are booleans, lists in a cell are JSON, and `review.text` is a field of the record `review`. A second column with the name of another is
- * `name_2`, and one without a name `column_3`: a warning says so.
+ * `name_2`, and one without a name `column_3`: a warning says so. A first line such as `sep=;`, which Excel writes, names
+ * the delimiter.
  */
 export const csv = <A>(
   name: string,
   options: FileOptions<A> & {
-    /** A single character. Default: a comma. */
+    /** A single character. Default: a comma, or what a first line `sep=;` names. */
     readonly delimiter?: string
+    /** With `false`, quotes are letters, as in many tab-separated files. Default: `true`, and quotes enclose cells. */
+    readonly quote?: boolean
   }
 ): Files<A> =>
   FileSource.make(
@@ -269,9 +273,14 @@ export const csv = <A>(
     (file) => {
       const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
       const read = CsvCells.reader(options.schema)
-      const delimiter = options.delimiter ?? ","
+      const { delimiter, quote = true } = options
       let header: ReadonlyArray<string> | undefined
-      const records = CsvRecords.read(file.bytes, { delimiter, maxRecordSize: TextLine.maxBytes, from: file.from })
+      const records = CsvRecords.read(file.bytes, {
+        delimiter,
+        quote,
+        maxRecordSize: TextLine.maxBytes,
+        from: file.from
+      })
       return records.pipe(
         Stream.mapError((error) =>
           error instanceof CsvRecords.CsvProblem
@@ -288,12 +297,12 @@ export const csv = <A>(
           }
           if (problem !== undefined) return Effect.fail(file.fail(`${line}: ${problem}`))
           header = columnsOf(cells)
-          return Effect.as(checkHeader(file.label, cells, header, delimiter), undefined)
+          return Effect.as(checkHeader(file.label, cells, header, delimiter ?? ","), undefined)
         }),
         Stream.filter((row): row is Node.ReadRow<A> => row !== undefined)
       )
     },
-    ["schema", "delimiter"]
+    ["schema", "delimiter", "quote"]
   )
 
 /** The names of columns: each has one of its own. */
