@@ -70,7 +70,7 @@ describe("an output", () => {
 })
 
 describe("a failed row", () => {
-  it.live("that holds a big integer is written as it is, and the others go on (data-11, data-11-n1)", () =>
+  it.live("that holds a big integer is written as it is, and the others are kept (data-11, data-11-n1)", () =>
     Effect.gen(function* () {
       const dir = folder()
       const rows = Source.fromIterable("rows", [{ id: 12345678901234567890n }, { id: 1n }])
