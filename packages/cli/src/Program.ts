@@ -24,6 +24,9 @@ const names: ReadonlySet<string> = new Set([
     Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
   ),
   "help",
+  "c",
+  "h",
+  "q",
   "version",
   "completions"
 ])

@@ -1,6 +1,6 @@
 /** What is said when something is wrong: once, in a line, with what to do next. */
 import { assert, describe, it } from "@effect/vitest"
-import { readFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { completion, serve } from "./Endpoint.ts"
 import { KEY, lines, words } from "./Flows.ts"
@@ -197,6 +197,40 @@ export default`
     const unlisted = await pipe(["run", "flow.ts", "--simulate", "--mood=hot"], { cwd, env: {} })
     assert.strictEqual(unlisted.code, 2)
     assert.include(unlisted.stderr, "when the flow lists it: parameters: [mood]")
+  })
+})
+
+describe("a parameter", { concurrent: false }, () => {
+  it("of any schema is that of its run when failed rows are tried again", async () => {
+    const cwd = folder({
+      "flow.ts": `import { Flow, Parameter, Sink, Source } from "@pipe/core"
+import { Effect, Schema } from "effect"
+import { existsSync } from "node:fs"
+const since = Parameter.make("since", Schema.Date)
+const tags = Parameter.make("tags", Schema.ReadonlySet(Schema.String), { default: new Set() })
+const n = Source.fromIterable("n", [1, 2])
+const seen = Flow.step("seen", { n, since, tags }, ({ n, since, tags }) =>
+  n === 1 && !existsSync("mended") ? Effect.fail(new Error("no")) : Effect.succeed([since, tags.size]))
+export default Flow.make("seen", { outputs: [Sink.jsonl("out.jsonl", seen)] })
+`
+    })
+    const run = await pipe(["run", "flow.ts", "--since", "2026-01-02", "--tags", "a,b"], { cwd, env: {} })
+    assert.strictEqual(run.code, 1, run.stderr)
+    writeFileSync(join(cwd, "mended"), "")
+    const retry = await pipe(["retry", "last", "--failed"], { cwd, env: {} })
+    assert.strictEqual(retry.code, 0, retry.stderr)
+    const row = '["2026-01-02T00:00:00.000Z",2]\n'
+    assert.strictEqual(readFileSync(join(cwd, "out.jsonl"), "utf8"), row + row)
+  })
+
+  it("cannot have a name that is a short flag, or that every object has", async () => {
+    for (const name of ["c", "constructor"]) {
+      const { code, stderr } = await simulate({
+        "flow.ts": flow({ options: `parameters: [Parameter.make("${name}", Schema.Int, { default: 3 })],` })
+      })
+      assert.strictEqual(code, 2)
+      assert.match(stderr, /flag/)
+    }
   })
 })
 

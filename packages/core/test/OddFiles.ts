@@ -366,6 +366,30 @@ const csvFiles: ReadonlyArray<OddFile> = [
     read: csv(Id.pipe(() => Schema.Struct({ a: Schema.String }))),
     rows: [{ a: "2" }]
   },
+  {
+    name: "csv: a record that may be missing, or null, has columns that are all empty",
+    bytes: "id,y,y.z,o.z\n1,,,\n2,,true,5\n",
+    read: csv(
+      Schema.Struct({
+        id: Schema.Int,
+        y: Schema.NullOr(Schema.Struct({ z: Schema.Boolean })),
+        o: Schema.optionalKey(Schema.Struct({ z: Schema.Int }))
+      })
+    ),
+    rows: [
+      { id: 1, y: null },
+      { id: 2, y: { z: true }, o: { z: 5 } }
+    ]
+  },
+  {
+    name: "csv: a record of any names",
+    bytes: "id,r.a,r.b\n1,,\n2,5,\n",
+    read: csv(Schema.Struct({ id: Schema.Int, r: Schema.Record(Schema.String, Schema.Int) })),
+    rows: [
+      { id: 1, r: {} },
+      { id: 2, r: { a: 5 } }
+    ]
+  },
   { name: "csv: a column that is missing", bytes: "a\n1\n", read: csv(Typed), rows: [], failed: [["rows:2", "b"]] }
 ]
 

@@ -47,6 +47,27 @@ describe("a parameter as an input", () => {
     })
   )
 
+  it.effect("has a value of any schema, as JSON or as it is in code", () =>
+    Effect.gen(function* () {
+      const all = {
+        since: Parameter.make("since", Schema.Date),
+        big: Parameter.make("big", Schema.BigInt),
+        tags: Parameter.make("tags", Schema.ReadonlySet(Schema.String)),
+        days: Parameter.make("days", Schema.Array(Schema.Date))
+      }
+      const day = new Date("2026-01-02T00:00:00.000Z")
+      for (const given of [
+        { since: day.toISOString(), big: "7", tags: ["a"], days: [day.toISOString()] },
+        { since: day, big: 7n, tags: new Set(["a"]), days: [day] }
+      ]) {
+        const out: Array<unknown> = []
+        const read = Flow.map("read", { n: numbers, ...all }, ({ n: _, ...values }) => values)
+        yield* run(Flow.make("f", { outputs: [collect(read, out)], parameters: Object.values(all) }), given)
+        assert.deepStrictEqual(out[0], { since: day, big: 7n, tags: new Set(["a"]), days: [day] })
+      }
+    })
+  )
+
   it.live("is a part of the key of the steps that read it, and of no other", () =>
     Effect.gen(function* () {
       const store = join(folder(), "store.db")
@@ -133,7 +154,9 @@ describe("a parameter in a path", () => {
     })
   )
 
-  it("takes parameters alone", () => {
+  it("takes parameters of texts and numbers alone", () => {
+    const since = Parameter.make("since", Schema.Date) as unknown as Parameter.Parameter<string>
+    assert.throws(() => Parameter.path`out/${since}.txt`, "since is a list, a record or a date")
     assert.throws(
       () => Parameter.path`out/${"x" as unknown as Parameter.Parameter<string>}.txt`,
       "x is not a parameter"

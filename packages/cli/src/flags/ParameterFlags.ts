@@ -13,8 +13,15 @@ export interface Given {
 
 type Described = Parameter.Any["parameter"]
 
+/** The form of a parameter in JSON, as runs keep it. */
+const codecOf = ({ schema }: Described): Schema.Codec<unknown, Schema.Json> => Schema.toCodecJson(schema)
+
 /** What the command line gives: a value before it is decoded. */
-const formOf = ({ schema }: Described): SchemaAST.AST => Schema.toEncoded(schema).ast
+const formOf = (parameter: Described): SchemaAST.AST => {
+  const own = Schema.toEncoded(parameter.schema).ast
+  // Sets, maps and dates have a form in JSON alone.
+  return own._tag === "Declaration" ? Schema.toEncoded(codecOf(parameter)).ast : own
+}
 
 /** The values that a schema allows, when it lists them. */
 const choicesOf = (ast: SchemaAST.AST): ReadonlyArray<string> => {
@@ -43,10 +50,10 @@ const described = (ast: SchemaAST.AST): ReadonlyArray<string> => {
 }
 
 /** A value as it is given on the command line. */
-const shown = ({ schema }: Described, value: unknown): string => {
-  const encoded = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(value)
-  const given = Option.getOrElse(encoded, () => value)
-  if (Array.isArray(given) && given.every((item) => typeof item !== "object")) return given.join(",")
+const shown = (parameter: Described, value: unknown): string => {
+  const given = Option.getOrElse(Schema.encodeUnknownOption(codecOf(parameter))(value), () => value)
+  const item = itemOf(formOf(parameter))
+  if (Array.isArray(given) && given.length > 0 && item !== undefined && !isNested(item)) return given.join(",")
   return typeof given === "object" && given !== null ? JSON.stringify(given) : String(given)
 }
 
@@ -101,7 +108,8 @@ const read = (parameter: Described, given: string): Effect.Effect<unknown, Probl
     catch: () => {
       const example = Option.match(parameter.default, {
         onNone: () => "",
-        onSome: (value) => `, such as '${shown(parameter, value)}'`
+        onSome: (value) =>
+          `, such as '${JSON.stringify(Option.getOrElse(Schema.encodeUnknownOption(codecOf(parameter))(value), () => null))}'`
       })
       return { message: `is not JSON: give it as one${example}` }
     }
@@ -112,16 +120,17 @@ interface Problem {
   readonly message: string
 }
 
-/** Decodes a value as given, and encodes it by its schema. */
+/** Decodes a value as given, and encodes it as JSON. */
 export const encode = (parameter: Described, given: string | boolean): Effect.Effect<Schema.Json, Problem> => {
-  const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
   if (typeof given === "boolean") return Effect.succeed(given)
   return read(parameter, given).pipe(
     Effect.flatMap((value): Effect.Effect<unknown, Problem> =>
       typeof value === "string" || (Array.isArray(value) && value.every((part) => typeof part === "string"))
-        ? Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(value)
-        : Schema.decodeUnknownEffect(schema)(value)
+        ? Schema.decodeUnknownEffect(Schema.toCodecStringTree(parameter.schema as Schema.Codec<unknown, unknown>))(
+            value
+          )
+        : Schema.decodeUnknownEffect(codecOf(parameter))(value)
     ),
-    Effect.flatMap((value) => Schema.encodeEffect(schema)(value))
+    Effect.flatMap((value) => Schema.encodeEffect(codecOf(parameter))(value))
   )
 }

@@ -12,6 +12,12 @@ type Request = Plan.Check["requests"][number]
 /** The most characters of a prompt that are shown. */
 const MOST_SHOWN = 2_000
 
+/** The content of a file is left out. */
+const withoutFiles = (name: string, field: unknown): unknown =>
+  (name === "base64" || name === "data") && typeof field === "string" && !/^https?:/.test(field)
+    ? `(${count(field.length)} characters)`
+    : field
+
 const clipped = (text: string): string =>
   text.length <= MOST_SHOWN
     ? text
@@ -25,7 +31,7 @@ const requestOf = ({ hasPlaceholders, model, position, request, step, tokens }: 
     Format.of(tokens, "token"),
     ...(hasPlaceholders ? ["made from placeholder answers"] : [])
   ].join(", ")}`,
-  ExchangeText.block(clipped(ExchangeText.requestText(request)), "    ")
+  ExchangeText.block(clipped(ExchangeText.requestText(JSON.parse(JSON.stringify(request, withoutFiles)))), "    ")
 ]
 
 const failuresOf = ({ failed, failures }: Plan.Check): ReadonlyArray<string> =>

@@ -138,19 +138,21 @@ const parsed = <E>(
 ): Stream.Stream<CsvRecord, E | CsvProblem> =>
   Stream.unwrap(
     Effect.map(
-      Effect.promise(() => import("csv-parse")),
-      ({ CsvError, parse }) => {
+      // What is logged while it is read goes where the rest of the run logs.
+      Effect.all([Effect.promise(() => import("csv-parse")), Effect.context<never>()]),
+      ([{ CsvError, parse }, context]) => {
         let last = { lines: 0, bytes: 0 }
         let before = start.offset
         const here = (): Place => ({ line: start.line + skippedLines + last.lines, offset: before + last.bytes })
         let failure: { readonly error: E } | undefined
         const skipped = (count: number) => (before += count)
-        const input = Stream.toAsyncIterable(
+        const input = Stream.toAsyncIterableWith(
           Stream.tapError(beginning(bytes, skipped), (error) =>
             Effect.sync(() => {
               failure = { error }
             })
-          )
+          ),
+          context
         )
         let skippedLines = 0
         const parserOf = (): CsvParse.Parser =>
@@ -308,7 +310,7 @@ const toRecord = (record: ReadonlyArray<string>, end: number, offset: number, st
     try {
       return decoder.decode(Buffer.from(cell, "latin1"))
     } catch {
-      problem ??= `is not UTF-8 (cell ${column + 1}): save the file as UTF-8`
+      problem ??= `is not UTF-8 (cell ${column + 1}): save the file as UTF-8, or name its encoding, such as { encoding: "windows-1252" }`
       return Buffer.from(cell, "latin1").toString("utf8")
     }
   })

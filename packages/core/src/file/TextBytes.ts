@@ -3,6 +3,8 @@
  *
  * @internal
  */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
@@ -123,19 +125,25 @@ export const toUtf8 = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
   said: string | undefined,
   onForm: (form: Form) => void
-): Stream.Stream<Uint8Array, E | TextProblem> => {
-  let failure: { readonly error: E } | undefined
-  const input = Stream.toAsyncIterable(
-    Stream.mapError(bytes, (error) => {
-      failure = { error }
-      return error
+): Stream.Stream<Uint8Array, E | TextProblem> =>
+  // What is logged while it is read goes where the rest of the run logs.
+  Stream.unwrap(
+    Effect.contextWith((context: Context.Context<never>) => {
+      let failure: { readonly error: E } | undefined
+      const input = Stream.toAsyncIterableWith(
+        Stream.mapError(bytes, (error) => {
+          failure = { error }
+          return error
+        }),
+        context
+      )
+      const text = Stream.fromAsyncIterable(utf8(input, said, onForm), (error) =>
+        failure !== undefined
+          ? failure.error
+          : error instanceof TextProblem
+            ? error
+            : new TextProblem(`cannot be decompressed: ${error instanceof Error ? error.message : String(error)}`)
+      )
+      return Effect.succeed(text)
     })
   )
-  return Stream.fromAsyncIterable(utf8(input, said, onForm), (error) =>
-    failure !== undefined
-      ? failure.error
-      : error instanceof TextProblem
-        ? error
-        : new TextProblem(`cannot be decompressed: ${error instanceof Error ? error.message : String(error)}`)
-  )
-}

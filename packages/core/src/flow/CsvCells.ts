@@ -70,6 +70,22 @@ const placesOf = (ast: SchemaAST.AST, before: ReadonlyArray<string> = []): Reado
       })
     : []
 
+/** The records with names of any kind: the columns `scores.a` and `scores.b` are fields of `scores`. */
+const openOf = (ast: SchemaAST.AST, before: ReadonlyArray<string> = []): ReadonlyArray<Place> =>
+  SchemaAST.isObjects(ast)
+    ? [
+        ...(before.length === 0
+          ? []
+          : ast.indexSignatures.map(({ type }): Place => ({
+              column: { ...columnOf(type), isOptional: true },
+              path: before
+            }))),
+        ...ast.propertySignatures.flatMap(({ name, type }) =>
+          membersOf(type).flatMap((member) => openOf(member, [...before, String(name)]))
+        )
+      ]
+    : []
+
 const value = (cell: unknown): Cell => ({ _tag: "Value", value: cell })
 
 /** Leaves as the texts that a cell would have. */
@@ -105,24 +121,87 @@ const read = (column: Column, cell: string): Cell => {
   return isNested && /^[[{]/.test(trimmed) ? nested(trimmed) : value(trimmed)
 }
 
-const put = (record: Record<string, unknown>, [name = "", ...rest]: ReadonlyArray<string>, found: unknown): void => {
-  if (rest.length === 0) record[name] = found
-  else put((record[name] ??= {}) as Record<string, unknown>, rest, found)
+const isRecord = (found: unknown): found is Record<string, unknown> =>
+  typeof found === "object" && found !== null && !Array.isArray(found)
+
+/**
+ * Puts a cell into its record. What the columns of its fields have comes before what the column of the whole has; with
+ * `isDefault`, what is there stays.
+ */
+const put = (
+  record: Record<string, unknown>,
+  [name = "", ...rest]: ReadonlyArray<string>,
+  found: unknown,
+  isDefault = false
+): void => {
+  const own = Object.hasOwn(record, name) ? record[name] : undefined
+  if (rest.length === 0) {
+    if (!isRecord(own) && (!isDefault || own === undefined)) define(record, name, found)
+    return
+  }
+  const inner: Record<string, unknown> = isRecord(own) ? own : {}
+  define(record, name, inner)
+  put(inner, rest, found, isDefault)
 }
 
+const define = (record: Record<string, unknown>, name: string, value: unknown): void =>
+  void Object.defineProperty(record, name, { value, enumerable: true, configurable: true, writable: true })
+
+type Cells = (header: ReadonlyArray<string>, cells: ReadonlyArray<string>) => Record<string, unknown> | string
+
 /** Reads the cells of a row by the names of their columns: a record, or what is wrong with one of them. */
-export const reader = (
-  schema: Schema.Top
-): ((header: ReadonlyArray<string>, cells: ReadonlyArray<string>) => Record<string, unknown> | string) => {
-  const places = new Map(placesOf(SchemaAST.toType(schema.ast)))
+export const reader = (schema: Schema.Top): Cells => {
+  const ast = SchemaAST.toType(schema.ast)
+  const places = new Map(placesOf(ast))
+  const open = openOf(ast)
+  const placeOf = (name: string): Place | undefined => {
+    const known = places.get(name)
+    if (known !== undefined) return known
+    const whole = open.find(({ path }) => name.startsWith(`${path.join(".")}.`))
+    return whole === undefined
+      ? undefined
+      : { column: whole.column, path: [...whole.path, name.slice(whole.path.join(".").length + 1)] }
+  }
+  const optional = optionalRecords(ast)
   return (header, cells) => {
     const record: Record<string, unknown> = {}
+    const absent = optional.filter(({ path }) => isEmpty(path.join("."), header, cells))
     for (const [at, name] of header.entries()) {
-      const place = places.get(name)
+      if (absent.some(({ path }) => name.startsWith(`${path.join(".")}.`))) continue
+      const place = placeOf(name)
       const cell = place === undefined ? value(cells[at]) : read(place.column, cells[at]!)
       if (cell._tag === "Problem") return `${name}: ${cell.problem}`
       if (cell._tag === "Value") put(record, place?.path ?? [name], cell.value)
     }
+    for (const { column, path } of absent) {
+      const cell = empty(column, "")
+      if (cell._tag === "Value" && !header.includes(path.join("."))) put(record, path, cell.value)
+    }
+    for (const { path } of open) {
+      const name = path.join(".")
+      if (header.some((column) => column.startsWith(`${name}.`)) && !absent.some((one) => one.path.join(".") === name))
+        put(record, path, {}, true)
+    }
     return record
   }
+}
+
+/** The records of a schema that may be missing, or `null`: their columns are then all empty. */
+const optionalRecords = (ast: SchemaAST.AST): ReadonlyArray<Place> =>
+  placesOf(ast)
+    .map(([, place]) => place)
+    .filter(
+      ({ column: { hasNull, hasUndefined, isNested, isOptional } }) =>
+        isNested && (hasNull || hasUndefined || isOptional)
+    )
+
+/** Whether a row has nothing in any column of a record. */
+const isEmpty = (name: string, header: ReadonlyArray<string>, cells: ReadonlyArray<string>): boolean => {
+  let has = false
+  for (const [at, column] of header.entries()) {
+    if (!column.startsWith(`${name}.`)) continue
+    if (cells[at]!.trim() !== "") return false
+    has = true
+  }
+  return has
 }

@@ -80,12 +80,17 @@ export const make = <A>(
 ): Node.Node<A, SourceError, Platform> => {
   OptionNames.check(`source ${name}`, options, ["path", "encoding", "onError", ...more])
   const paths = pathsOf(options)
+  const given = options as { readonly schema?: unknown; readonly delimiter?: unknown }
   const wrong =
     paths.length === 0
       ? "it names no file"
-      : options.encoding === undefined
-        ? undefined
-        : TextBytes.problemOf(options.encoding)
+      : more.includes("schema") && !Schema.isSchema(given.schema)
+        ? "it has no schema: give it one, such as schema: Schema.Struct({ id: Schema.String }), or Schema.Unknown for any row"
+        : typeof given.delimiter === "string" && given.delimiter.length !== 1
+          ? `its delimiter ${JSON.stringify(given.delimiter)} is not a single character`
+          : options.encoding === undefined
+            ? undefined
+            : TextBytes.problemOf(options.encoding)
   if (wrong !== undefined) throw new Node.FlowError({ message: `source ${name}: ${wrong}` })
   return Node.make(
     name,

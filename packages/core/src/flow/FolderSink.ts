@@ -50,6 +50,14 @@ export const make = Effect.fnUntraced(function* (
   )
   const root = path.resolve(named)
   const written = new Set<string>()
+  /** The folders of the files of rows. */
+  const folders = new Set<string>()
+
+  /** The folders above a file, below the root. */
+  const foldersOf = (file: string): ReadonlyArray<string> => {
+    const above = path.dirname(file)
+    return above.length <= root.length ? [] : [above, ...foldersOf(above)]
+  }
 
   const wrong = (file: string): string | undefined => {
     if (file === "" || file.includes("\0")) return "has no name for its file"
@@ -71,6 +79,16 @@ export const make = Effect.fnUntraced(function* (
         if (message !== undefined) return { index, message }
         const at = path.resolve(root, file)
         if (written.has(at) || here.has(at)) return { index, message: `another row has written the file ${file}` }
+        if (folders.has(at))
+          return { index, message: `its file ${file} is a folder, which has the file of another row` }
+        const above = foldersOf(at)
+        const taken = above.find((folder) => written.has(folder) || here.has(folder))
+        if (taken !== undefined)
+          return {
+            index,
+            message: `its file ${file} is below ${path.relative(root, taken)}, which another row has written`
+          }
+        for (const folder of above) folders.add(folder)
         here.add(at)
       }
       return undefined

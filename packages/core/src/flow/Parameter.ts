@@ -38,6 +38,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as CallContext from "../client/CallContext.ts"
 import { FlowError } from "./FlowError.ts"
 
@@ -138,7 +139,7 @@ export const make = <A>(
   schema: Schema.Codec<A, unknown>,
   options?: { readonly default?: NoInfer<A>; readonly description?: string }
 ): Parameter<A> => {
-  if (!NAME.test(name))
+  if (!NAME.test(name) || name in Object.prototype)
     throw new FlowError({
       message: `a parameter cannot be named ${JSON.stringify(name)}, because its name is a flag: use letters, digits, - and _, beginning with a letter`
     })
@@ -181,11 +182,19 @@ export const path = (texts: TemplateStringsArray, ...parameters: ReadonlyArray<P
     throw new FlowError({
       message: `Parameter.path: ${String(other)} is not a parameter: put a constant into the text`
     })
+  const nested = parameters.find(({ parameter }) => NESTED.has(SchemaAST.toType(parameter.schema.ast)._tag))
+  if (nested !== undefined)
+    throw new FlowError({
+      message: `Parameter.path: ${nested.parameter.name} is a list, a record or a date, which cannot be a part of a path: use a parameter of texts or numbers`
+    })
   return Object.assign(
     Effect.map(Effect.all(parameters), (values) => join(texts, values)),
     { path: { texts: [...texts], parameters } }
   )
 }
+
+/** Types whose values are no part of a path. */
+const NESTED: ReadonlySet<string> = new Set(["Arrays", "Objects", "Declaration"])
 
 const join = (texts: ReadonlyArray<string>, values: ReadonlyArray<unknown>): string =>
   texts.map((text, index) => (index < values.length ? `${text}${String(values[index])}` : text)).join("")

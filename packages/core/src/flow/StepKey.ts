@@ -16,6 +16,7 @@ import type * as ModelClient from "../client/ModelClient.ts"
 import type * as ModelSettings from "../client/ModelSettings.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
+import * as StoredValue from "../encoding/StoredValue.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Node from "./Node.ts"
@@ -129,7 +130,8 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
       policy.truncated === undefined ? (policy.settings ?? {}) : { ...policy.settings, truncated: policy.truncated },
       ...varyingOf(node)
     ]),
-    parameters: json(Object.fromEntries(environment.parameters)),
+    // A date, a set or a big integer has no JSON of its own.
+    parameters: JSON.parse(StoredValue.canonical(Object.fromEntries(environment.parameters)) ?? "null") as Schema.Json,
     // The order matters: a layer above a router differs from the same layer below it.
     stack: json(
       environment.layers.flatMap((layer) => {

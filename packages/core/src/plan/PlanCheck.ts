@@ -72,7 +72,10 @@ export const make = (
 ): Check => {
   const { counts, failures, flow } = gathered
   const isOpen = PlanRows.dependsOnAnswers(gathered)
-  const certain = flow.graph.nodes.flatMap((node) => (isOpen(node) ? [] : (failures.get(node.name) ?? [])))
+  // A row that has not called, and is made from no placeholder, fails whatever the answers are.
+  const certain = flow.graph.nodes.flatMap((node) =>
+    Node.inputsOf(node).some(isOpen) ? [] : (failures.get(node.name)?.uncalled ?? [])
+  )
   const failed = certain.reduce((sum, { count }) => sum + count, 0)
   return {
     flow: flow.name,

@@ -35,6 +35,16 @@ export interface PlanEnvironment {
   readonly at: number
   /** The load of limits by keys. */
   readonly keyed: PlanLimits.Keyed
+  readonly callers: Callers
+}
+
+/** The rows that have called, by step: a row that fails after a call may have failed on its placeholder. */
+export type Callers = Map<string, Set<number>>
+
+const noteCaller = (callers: Callers, { row, step }: CallContext.CallContext): void => {
+  const rows = callers.get(step)
+  if (rows === undefined) callers.set(step, new Set([row]))
+  else rows.add(row)
 }
 
 /** How a request is counted. */
@@ -69,6 +79,7 @@ export const make =
     ): Effect.Effect<ModelResponse.ResponseTo<R>> =>
       Effect.withFiber((fiber) => {
         const call = fiber.getRef(CallContext.CallContext)
+        noteCaller(env.callers, call)
         const resolved = from.resolve(asked, call)
         const request =
           cascade !== undefined && resolved.model === cascade.name

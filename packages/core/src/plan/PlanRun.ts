@@ -52,19 +52,22 @@ export interface Failure {
 export interface Failures {
   count: number
   readonly first: Array<Failure>
+  /** Those that failed before a call. */
+  readonly uncalled: { count: number; readonly first: Array<Failure> }
 }
 
 /** The failed rows of a node that are kept. */
 const SHOWN = 20
 
 /** The state of a planned run: failed rows are counted but not written. */
-const stateOf = (flow: Flow.Any, at: number, parameters: ReadonlyMap<string, unknown>) => {
+const stateOf = (flow: Flow.Any, at: number, parameters: ReadonlyMap<string, unknown>, callers: PlanClient.Callers) => {
   const failures = new Map<string, Failures>()
-  const append = ({ message, node, position }: FailedRow.FailedRow) =>
+  const append = ({ message, node, position, row }: FailedRow.FailedRow) =>
     Effect.sync(() => {
-      const known = failures.get(node) ?? { count: 0, first: [] }
+      const known = failures.get(node) ?? { count: 0, first: [], uncalled: { count: 0, first: [] } }
       failures.set(node, known)
-      if (known.count++ < SHOWN) known.first.push({ node, position, message })
+      for (const kind of callers.get(node)?.has(row) === true ? [known] : [known, known.uncalled])
+        if (kind.count++ < SHOWN) kind.first.push({ node, position, message })
     })
   const state = RunState.make({
     flow,
@@ -103,7 +106,8 @@ export const gather = (
       )
       const expected = ExpectedUsage.make(Effect.succeed(samples))
       yield* expected.seeded
-      const { failures, state } = stateOf(flow, at, parameters)
+      const callers: PlanClient.Callers = new Map()
+      const { failures, state } = stateOf(flow, at, parameters, callers)
       const settings = yield* FlowContext.settings(flow)
       const counts = new Map<string, PlanCount.PlanCounts>()
       const keyed: PlanLimits.Keyed = new Map()
@@ -112,7 +116,7 @@ export const gather = (
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
         const version = FlowContext.versionOf(flow, { settings, parameters, closures })
-        const counting = PlanClient.make({ store, expected, at, counts, useCache, closures, keyed })
+        const counting = PlanClient.make({ store, expected, at, counts, useCache, closures, keyed, callers })
         const { client, context, layers } = yield* FlowContext.services(flow, {
           batch: options.batch === false ? "off" : undefined,
           isPlan: true,

@@ -87,7 +87,7 @@ export const promptShorterThan = (characters: number): RoutingRule =>
 
 /**
  * Holds when a condition on the row's values holds. With the inputs of the step it is typed as a step is, and holds for no
- * row of a step without these inputs.
+ * row of a step without inputs of these names.
  *
  * **Example** (reviews of lamps go to the cheap model)
  *

@@ -264,6 +264,14 @@ export const withOptions = (
   return `${version}${cache === false ? " without cache" : ""}${way}`
 }
 
+/** A value as its schema encodes it in JSON, or as it is in code. */
+const decodeParameter = (schema: Parameter.Any["parameter"]["schema"], given: unknown) =>
+  Effect.catch(Schema.decodeUnknownEffect(Schema.toCodecJson(schema))(given), (error) =>
+    Schema.is(schema)(given)
+      ? Effect.succeed(given)
+      : Effect.catch(Schema.decodeUnknownEffect(schema as Schema.Codec<unknown>)(given), () => Effect.fail(error))
+  )
+
 /** Validates parameter values, and requires those without a default. */
 export const decodeParameters = Effect.fnUntraced(function* (
   flow: Flow.Any,
@@ -292,7 +300,7 @@ export const decodeParameters = Effect.fnUntraced(function* (
     values.set(
       name,
       yield* Effect.mapError(
-        Schema.decodeUnknownEffect(schema as Schema.Codec<unknown>)(given[name]),
+        decodeParameter(schema, given[name]),
         (error) => new Node.FlowError({ message: `parameter ${name}: ${error.message.replace(/\s*\n\s*/g, " ")}` })
       )
     )
