@@ -63,12 +63,17 @@ const GROUP = 512
 export const read = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
   options: Options
-): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, { ...options, found: undefined }, START, withoutMarks)
+): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, { ...options, found: undefined, broken: 0 }, START, withoutMarks)
 
 /** The options of a file, with the delimiter that its first line names. */
 interface Dialect extends Options {
   found: string | undefined
+  /** The rows that never ended, so that the file was read again from the next line. */
+  broken: number
 }
+
+/** The most of them: in a file with more, quotes do not enclose cells. */
+const MOST_BROKEN = 500
 
 const readFrom = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
@@ -82,6 +87,10 @@ const readFrom = <E>(
   return Stream.catch(records, (error): Stream.Stream<CsvRecord, E | CsvProblem> => {
     if (!(error instanceof CsvProblem)) return Stream.fail(error)
     const { line, message, offset } = error
+    if (++options.broken > MOST_BROKEN) {
+      const many = `more than ${MOST_BROKEN} rows have an open quote, so quotes do not enclose cells: set { quote: false }`
+      return Stream.fail(new CsvProblem({ line, offset }, many))
+    }
     const bad: CsvRecord = { line, offset, cells: [], problem: message }
     const rest = Stream.suspend(() =>
       readFrom(from(offset) as Stream.Stream<Uint8Array, E>, options, { line: line + 1, offset }, afterLine)
@@ -190,11 +199,16 @@ const parsed = <E>(
               return new CsvProblem(here(), error.message)
           }
         })
-        return Stream.map(Stream.flattenIterable(records), ({ info, raw, record }) => {
-          last = info
+        return Stream.mapEffect(Stream.flattenIterable(records), ({ info, raw, record }) => {
           const stray =
             raw === undefined ? undefined : strayQuote(record, raw, options.delimiter ?? options.found ?? ",")
-          return toRecord(record, start.line - 1 + skippedLines + info.lines, before + info.bytes, stray)
+          // The quote of another row has closed it: the rows between are no cell.
+          if (stray !== undefined && options.from !== undefined && /\n(?=[^])/.test(raw!.trimEnd()))
+            return Effect.fail(new CsvProblem(here(), strayText(stray)))
+          last = info
+          return Effect.succeed(
+            toRecord(record, start.line - 1 + skippedLines + info.lines, before + info.bytes, stray)
+          )
         })
       }
     )
@@ -293,6 +307,9 @@ async function* groups(
   }
 }
 
+const strayText = (cell: number): string =>
+  `a quote in cell ${cell} is neither doubled nor at its end: double it, or set { quote: false } where quotes are letters`
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
@@ -300,10 +317,7 @@ const BEYOND_ASCII = /[^\u0000-\u007f]/
 
 const toRecord = (record: ReadonlyArray<string>, end: number, offset: number, stray: number | undefined): CsvRecord => {
   let line = end
-  let problem =
-    stray === undefined
-      ? undefined
-      : `a quote in cell ${stray} is neither doubled nor at its end: double it, or set { quote: false } where quotes are letters`
+  let problem = stray === undefined ? undefined : strayText(stray)
   const cells = record.map((cell, column) => {
     for (let at = cell.indexOf("\n"); at !== -1; at = cell.indexOf("\n", at + 1)) line--
     if (!BEYOND_ASCII.test(cell)) return cell

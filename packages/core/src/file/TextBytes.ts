@@ -44,6 +44,8 @@ export const problemOf = (label: string): string | undefined => {
   }
 }
 
+const isUtf8Mark = ([a, b, c]: Uint8Array): boolean => a === 0xef && b === 0xbb && c === 0xbf
+
 const utf16 = ([a, b]: Uint8Array): string | undefined =>
   a === 0xff && b === 0xfe ? "utf-16le" : a === 0xfe && b === 0xff ? "utf-16be" : undefined
 
@@ -51,7 +53,8 @@ const isGzip = ([a, b]: Uint8Array): boolean => a === 0x1f && b === 0x8b
 
 /** The form of a file, by its first bytes and what its author says. */
 export const formOf = (first: Uint8Array, said: string | undefined): Form => {
-  const encoding = utf16(first) ?? (said === undefined || isUtf8(said) ? undefined : said)
+  // A mark is surer than what is said.
+  const encoding = utf16(first) ?? (said === undefined || isUtf8(said) || isUtf8Mark(first) ? undefined : said)
   return { isCompressed: isGzip(first), encoding }
 }
 

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Csv from "effect/encoding/Csv"
 import * as Stream from "effect/Stream"
 import * as JsonForm from "../encoding/JsonForm.ts"
@@ -68,6 +68,8 @@ export const make = (options: Options): Writer => {
   const known = new Set(columns)
   let written = 0
   let extra: string | undefined
+  /** Rows without a field, before the first that has one: the file has no columns yet. */
+  let empty: Array<Cells> = []
   const format = {
     newline: "\n",
     ...(options.delimiter === undefined ? undefined : { delimiter: options.delimiter })
@@ -77,7 +79,6 @@ export const make = (options: Options): Writer => {
   return {
     extra: () => extra,
     write: (rows) => {
-      const isFirst = columns === undefined
       columns ??= []
       for (const name of rows.flatMap(Object.keys)) {
         if (known.has(name)) continue
@@ -87,9 +88,15 @@ export const make = (options: Options): Writer => {
           columns.push(name)
         }
       }
-      const headers = isFirst || written === 0
+      if (columns.length === 0) {
+        empty.push(...rows)
+        return Effect.succeed("")
+      }
+      const headers = written === 0
       written = headers ? columns.length : written
-      return Stream.mkString(encoded(Stream.fromIterable(rows), headers, [...columns])) as Effect.Effect<
+      const all = [...empty, ...rows]
+      empty = []
+      return Stream.mkString(encoded(Stream.fromIterable(all), headers, [...columns])) as Effect.Effect<
         string,
         { readonly message: string }
       >

@@ -284,7 +284,7 @@ export const csv = <A>(
       return records.pipe(
         Stream.mapError((error) =>
           error instanceof CsvRecords.CsvProblem
-            ? file.fail(`${error.line}: ${error.message}: fix the row; the rows before it were read`)
+            ? file.fail(`${error.line}: ${error.message}; the rows before it were read`)
             : error
         ),
         Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, FileSource.SourceError> => {

@@ -65,7 +65,7 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
       : { details: { ...(at === undefined ? undefined : { at }), ...(fields === undefined ? undefined : { fields }) } }
   if (error instanceof Error) {
     const tag = "_tag" in error ? String(error._tag) : error.name
-    const said = error.message === "" ? tag : withAdvice(error.message)
+    const said = [error.message === "" ? tag : withAdvice(error.message), ...causesOf(error)].join(": ")
     return { error: tag, message: SafeText.line(at === undefined ? said : `${said} (${at})`, MOST_MESSAGE), ...details }
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "Error"
@@ -74,6 +74,25 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
     message: SafeText.line(typeof error === "string" ? error : safeJson(error), MOST_MESSAGE),
     ...details
   }
+}
+
+/** The most causes of an error that are shown. */
+const MOST_CAUSES = 4
+
+/** The messages of what has caused an error, where it does not say them itself. */
+const causesOf = (error: Error): ReadonlyArray<string> => {
+  const said: Array<string> = [error.message]
+  const add = (cause: unknown): void => {
+    if (said.length > MOST_CAUSES || cause === undefined || cause === null) return
+    const message = cause instanceof Error ? cause.message : typeof cause === "string" ? cause : safeJson(cause)
+    if (message !== "" && !said.some((one) => one.includes(message))) said.push(message)
+    if (!(cause instanceof Error)) return
+    if (cause instanceof AggregateError) cause.errors.forEach(add)
+    add(cause.cause)
+  }
+  if (error instanceof AggregateError) error.errors.forEach(add)
+  add(error.cause)
+  return said.slice(1)
 }
 
 /** What to do about a service that is missing. The types reject it, but a flow may not have been checked. */
