@@ -7,11 +7,11 @@ import { join } from "node:path"
 import { oddFiles } from "./OddFiles.ts"
 import { read } from "./ReadSource.ts"
 
-/** Paths as their last part. */
+/** Paths as their last part, and instances as their fields. */
 const shown = (row: unknown): unknown =>
-  typeof row === "object" && row !== null && "path" in row
-    ? { ...row, path: String(row.path).replace(/^.*\//, "") }
-    : row
+  typeof row !== "object" || row === null || Array.isArray(row)
+    ? row
+    : { ...row, ...("path" in row ? { path: String(row.path).replace(/^.*\//, "") } : {}) }
 
 describe("an odd file", () => {
   for (const { bytes, ends, failed = [], name, read: source, rows, says } of oddFiles) {

@@ -3,7 +3,7 @@
  * the cases `data-…` has one; the others are their neighbours.
  */
 import { type Flow, type Node, Source } from "@pipe/core"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { gzipSync } from "node:zlib"
 
 export interface OddFile {
@@ -50,6 +50,10 @@ const bytes = (...parts: ReadonlyArray<string | ReadonlyArray<number>>) =>
 
 const Typed = Schema.Struct({ a: Schema.optionalKey(Schema.Finite), b: Schema.String })
 const Flags = Schema.Struct({ b: Schema.Boolean })
+class FlaggedRow extends Schema.Class<FlaggedRow>("FlaggedRow")({
+  b: Schema.Boolean,
+  n: Schema.optionalKey(Schema.Finite)
+}) {}
 const Id = Schema.Struct({ id: Schema.String })
 const Count = Schema.Struct({ n: Schema.Finite })
 
@@ -380,6 +384,66 @@ const csvFiles: ReadonlyArray<OddFile> = [
       { id: 1, y: null },
       { id: 2, y: { z: true }, o: { z: 5 } }
     ]
+  },
+  {
+    name: "csv: cells of a class",
+    bytes: "b,n\nTRUE,\nFalse,653247040368672768\nfalse,5\n",
+    read: csv(FlaggedRow as unknown as Schema.Codec<unknown, unknown>),
+    rows: [{ b: true }, { b: false, n: 5 }],
+    failed: [["rows:3", "loses digits"]]
+  },
+  {
+    name: "csv: nothing is no number (data-05)",
+    bytes: 'n\n""\n" "\n5\n',
+    read: csv(Schema.Struct({ n: Schema.FiniteFromString })),
+    rows: [{ n: 5 }],
+    failed: [
+      ["rows:2", "empty"],
+      ["rows:3", "empty"]
+    ]
+  },
+  {
+    name: "csv: empty cells of fields with a default, and of options",
+    bytes: "a,b\n1,\n",
+    read: csv(
+      Schema.Struct({
+        a: Schema.Int,
+        b: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(7)))
+      })
+    ),
+    rows: [{ a: 1, b: 7 }]
+  },
+  {
+    name: "csv: JSON that the schema reads itself",
+    bytes: 'a\n"{""x"":1}"\n',
+    read: csv(Schema.Struct({ a: Schema.fromJsonString(Schema.Struct({ x: Schema.Int })) })),
+    rows: [{ a: { x: 1 } }]
+  },
+  {
+    name: "csv: digits of a record of any names (data-10)",
+    bytes: "a,b\n1,653247040368672768\n2,3\n",
+    read: csv(Schema.Record(Schema.String, Schema.Finite)),
+    rows: [{ a: 2, b: 3 }],
+    failed: [["rows:2", "loses digits"]]
+  },
+  {
+    name: "csv: quotes of two rows that close each other (data-04)",
+    bytes: 'id,text\n1,"a\n2,b\n3,"c\n4,d\n',
+    read: csv(),
+    rows: [
+      { id: "2", text: "b" },
+      { id: "4", text: "d" }
+    ],
+    failed: [
+      ["rows:2", "quote"],
+      ["rows:4", "quote"]
+    ]
+  },
+  {
+    name: "csv: a mark of UTF-8 is surer than an encoding that is said (data-01)",
+    bytes: "\uFEFFa\né\n",
+    read: csv(Texts, { encoding: "windows-1252" }),
+    rows: [{ a: "é" }]
   },
   {
     name: "csv: a record of any names",

@@ -1,7 +1,7 @@
 /** Values and paths that outputs and failed rows must not lose, by the cases that met them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, type Node, Runner, Sink, Source } from "@pipe/core"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { existsSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -50,6 +50,15 @@ describe("an output", () => {
     })
   )
 
+  it.live("has one header, also when its first rows have no field (C9)", () =>
+    Effect.gen(function* () {
+      const dir = folder()
+      const rows = Source.fromIterable<Readonly<Record<string, string>>>("rows", [{}, { a: "1" }, { a: "2", b: "3" }])
+      yield* run(dir, [Sink.csv(join(dir, "out.csv"), rows)])
+      assert.deepStrictEqual(written(join(dir, "out.csv")), ["a,b", ",", "1,", "2,3"])
+    })
+  )
+
   it.live("has the columns of all rows, also those that the first one lacks (C9)", () =>
     Effect.gen(function* () {
       const dir = folder()
@@ -81,6 +90,46 @@ describe("a failed row", () => {
       assert.strictEqual(summary.rows.failed, 1)
       assert.include(readFileSync(join(dir, "errors.jsonl"), "utf8"), "12345678901234567890")
       assert.deepStrictEqual(written(join(dir, "out.jsonl")), ['{"checked":"1"}'])
+    })
+  )
+
+  it.live("says what has caused its error (H2)", () =>
+    Effect.gen(function* () {
+      const dir = folder()
+      const n = Source.fromIterable("n", [1])
+      const errors: ReadonlyArray<readonly [Effect.Effect<number, Error>, string]> = [
+        [Effect.tryPromise(() => Promise.reject(new TypeError("deep"))), "deep"],
+        [Effect.fail(new Error("outer", { cause: new Error("inner", { cause: "root" }) })), "outer: inner: root"],
+        [Effect.fail(new AggregateError([new Error("one"), new Error("two")], "many")), "many: one: two"]
+      ]
+      for (const [error, says] of errors) {
+        const step = Flow.step("step", { n }, () => error)
+        yield* run(dir, [Sink.jsonl(join(dir, "out.jsonl"), { step })])
+        assert.include(readFileSync(join(dir, "errors.jsonl"), "utf8"), says)
+      }
+    })
+  )
+})
+
+describe("a source that fails", () => {
+  it.live("lets the rows before it end, and the run is resumed when it is mended (G2)", () =>
+    Effect.gen(function* () {
+      const dir = folder()
+      const path = join(dir, "rows.json")
+      const n = Source.json("n", { path, schema: Schema.Int })
+      let made = 0
+      const step = Flow.step("step", { n }, ({ n }) => Effect.as(Effect.sleep(50), (made++, n)), { by: "made" })
+      writeFileSync(path, "[1, 2, 3")
+      const host = Host.layer({ store: join(dir, "store.db") })
+      const flow = Flow.make("cut", { outputs: [Sink.jsonl(join(dir, "out.jsonl"), { step })] })
+      const error = yield* Effect.flip(Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(host)))
+      assert.strictEqual(error._tag, "RunFailed")
+      assert.include(error.message, "it ends inside of element 2")
+      assert.strictEqual(made, 2)
+      writeFileSync(path, "[1, 2, 3]")
+      yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(host))
+      assert.strictEqual(made, 3)
+      assert.lengthOf(written(join(dir, "out.jsonl")), 3)
     })
   )
 })

@@ -63,7 +63,8 @@ const GROUP = 512
 export const read = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
   options: Options
-): Stream.Stream<CsvRecord, E | CsvProblem> => readFrom(bytes, { ...options, found: undefined, broken: 0 }, START, withoutMarks)
+): Stream.Stream<CsvRecord, E | CsvProblem> =>
+  readFrom(bytes, { ...options, found: undefined, broken: 0 }, START, withoutMarks)
 
 /** The options of a file, with the delimiter that its first line names. */
 interface Dialect extends Options {

@@ -26,27 +26,53 @@ interface Column {
   readonly isNested: boolean
 }
 
-const membersOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
-  SchemaAST.isUnion(ast) ? ast.types.flatMap(membersOf) : [ast]
+/** The fields of a class are those of the struct that it is made of. */
+const structOf = (ast: SchemaAST.AST): SchemaAST.AST => {
+  if (SchemaAST.isSuspend(ast)) return structOf(ast.thunk())
+  const [inner] = SchemaAST.isDeclaration(ast) ? ast.typeParameters : []
+  return inner !== undefined
+    && ast._tag === "Declaration"
+    && ast.typeParameters.length === 1
+    && SchemaAST.isObjects(inner)
+    ? inner
+    : ast
+}
 
-const columnOf = (ast: SchemaAST.AST): Column => {
-  const members = membersOf(ast)
+const membersOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
+  const own = structOf(ast)
+  return SchemaAST.isUnion(own) ? own.types.flatMap(membersOf) : [own]
+}
+
+/** Whether a value is made from a text that its schema reads itself, such as JSON. */
+const readsText = (ast: SchemaAST.AST): boolean => {
+  const encoded = SchemaAST.toEncoded(ast)
+  return ast.encoding !== undefined && SchemaAST.isString(encoded) && isNestedOf(SchemaAST.toType(ast))
+}
+
+const isNestedOf = (ast: SchemaAST.AST): boolean =>
+  membersOf(ast).some((one) => SchemaAST.isArrays(one) || SchemaAST.isObjects(one))
+
+const columnOf = (field: SchemaAST.AST): Column => {
+  const encoded = SchemaAST.toEncoded(field)
+  const members = membersOf(SchemaAST.toType(field))
   const has = (is: (ast: SchemaAST.AST) => boolean) => members.some(is)
   return {
-    hasText: has(
-      (one) =>
-        SchemaAST.isString(one)
-        || SchemaAST.isTemplateLiteral(one)
-        || SchemaAST.isUnknown(one)
-        || SchemaAST.isAny(one)
-        || (SchemaAST.isLiteral(one) && one.literal === "")
-    ),
+    hasText:
+      readsText(field)
+      || has(
+        (one) =>
+          SchemaAST.isString(one)
+          || SchemaAST.isTemplateLiteral(one)
+          || SchemaAST.isUnknown(one)
+          || SchemaAST.isAny(one)
+          || (SchemaAST.isLiteral(one) && one.literal === "")
+      ),
     hasBoolean: has(
       (one) => SchemaAST.isBoolean(one) || (SchemaAST.isLiteral(one) && typeof one.literal === "boolean")
     ),
     hasNumber: has((one) => SchemaAST.isNumber(one)),
-    hasNull: has(SchemaAST.isNull),
-    isOptional: ast.context?.isOptional === true,
+    hasNull: has(SchemaAST.isNull) || membersOf(encoded).some(SchemaAST.isNull),
+    isOptional: field.context?.isOptional === true || encoded.context?.isOptional === true,
     hasUndefined: has(SchemaAST.isUndefined),
     isNested: has((one) => SchemaAST.isArrays(one) || SchemaAST.isObjects(one) || SchemaAST.isDeclaration(one))
   }
@@ -60,31 +86,34 @@ interface Place {
 
 /** The columns that a schema names; none where it takes any. */
 const placesOf = (ast: SchemaAST.AST, before: ReadonlyArray<string> = []): ReadonlyArray<readonly [string, Place]> =>
-  SchemaAST.isObjects(ast)
-    ? ast.propertySignatures.flatMap(({ name, type }) => {
-        const path = [...before, String(name)]
-        return [
-          [path.join("."), { column: columnOf(type), path }] as const,
-          ...membersOf(type).flatMap((member) => placesOf(member, path))
-        ]
-      })
-    : []
+  membersOf(ast).flatMap((one) =>
+    SchemaAST.isObjects(one) && before.length < DEPTH
+      ? one.propertySignatures.flatMap(({ name, type }) => {
+          const path = [...before, String(name)]
+          return [[path.join("."), { column: columnOf(type), path }] as const, ...placesOf(type, path)]
+        })
+      : []
+  )
+
+/** The most levels of records that are columns: a schema may contain itself. */
+const DEPTH = 8
 
 /** The records with names of any kind: the columns `scores.a` and `scores.b` are fields of `scores`. */
 const openOf = (ast: SchemaAST.AST, before: ReadonlyArray<string> = []): ReadonlyArray<Place> =>
-  SchemaAST.isObjects(ast)
-    ? [
-        ...(before.length === 0
-          ? []
-          : ast.indexSignatures.map(({ type }): Place => ({
-              column: { ...columnOf(type), isOptional: true },
-              path: before
-            }))),
-        ...ast.propertySignatures.flatMap(({ name, type }) =>
-          membersOf(type).flatMap((member) => openOf(member, [...before, String(name)]))
-        )
-      ]
-    : []
+  membersOf(ast).flatMap((one) =>
+    SchemaAST.isObjects(one) && before.length < DEPTH
+      ? [
+          ...one.indexSignatures.map(({ type }): Place => ({
+            column: { ...columnOf(type), isOptional: true },
+            path: before
+          })),
+          ...one.propertySignatures.flatMap(({ name, type }) => openOf(type, [...before, String(name)]))
+        ]
+      : []
+  )
+
+/** The columns of the fields of a record begin with this. */
+const prefixOf = (path: ReadonlyArray<string>): string => (path.length === 0 ? "" : `${path.join(".")}.`)
 
 const value = (cell: unknown): Cell => ({ _tag: "Value", value: cell })
 
@@ -104,8 +133,12 @@ const nested = (cell: string): Cell => {
   }
 }
 
-const empty = ({ hasNull, hasUndefined, isOptional }: Column, cell: string): Cell =>
-  isOptional ? { _tag: "Missing" } : value(hasUndefined ? undefined : hasNull ? "null" : cell)
+const empty = ({ hasNull, hasNumber, hasUndefined, isOptional }: Column, cell: string): Cell => {
+  if (isOptional) return { _tag: "Missing" }
+  if (hasUndefined || hasNull) return value(hasUndefined ? undefined : "null")
+  // Some schemas of numbers read nothing as 0.
+  return hasNumber ? { _tag: "Problem", problem: "it is empty, and not a number" } : value(cell)
+}
 
 const read = (column: Column, cell: string): Cell => {
   const { hasBoolean, hasNumber, hasText, isNested } = column
@@ -151,16 +184,17 @@ type Cells = (header: ReadonlyArray<string>, cells: ReadonlyArray<string>) => Re
 
 /** Reads the cells of a row by the names of their columns: a record, or what is wrong with one of them. */
 export const reader = (schema: Schema.Top): Cells => {
-  const ast = SchemaAST.toType(schema.ast)
+  const { ast } = schema
   const places = new Map(placesOf(ast))
   const open = openOf(ast)
   const placeOf = (name: string): Place | undefined => {
     const known = places.get(name)
     if (known !== undefined) return known
-    const whole = open.find(({ path }) => name.startsWith(`${path.join(".")}.`))
-    return whole === undefined
-      ? undefined
-      : { column: whole.column, path: [...whole.path, name.slice(whole.path.join(".").length + 1)] }
+    const whole = open.find(({ path }) => path.length > 0 && name.startsWith(prefixOf(path)))
+    if (whole !== undefined)
+      return { column: whole.column, path: [...whole.path, name.slice(prefixOf(whole.path).length)] }
+    const all = open.find(({ path }) => path.length === 0)
+    return all === undefined ? undefined : { column: all.column, path: [name] }
   }
   const optional = optionalRecords(ast)
   return (header, cells) => {
@@ -178,6 +212,7 @@ export const reader = (schema: Schema.Top): Cells => {
       if (cell._tag === "Value" && !header.includes(path.join("."))) put(record, path, cell.value)
     }
     for (const { path } of open) {
+      if (path.length === 0) continue
       const name = path.join(".")
       if (header.some((column) => column.startsWith(`${name}.`)) && !absent.some((one) => one.path.join(".") === name))
         put(record, path, {}, true)

@@ -17,7 +17,7 @@ import * as Simulation from "../client/Simulation.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as FlowGraph from "../flow/FlowGraph.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -142,6 +142,8 @@ export const gather = (
           DomainStreams.run(flow, state, { ...options, outputs: false }),
           context as Context.Context<unknown>
         )
+        const stopped = state.stopped()
+        if (stopped !== undefined) return yield* new Node.FlowError({ message: stopped.message })
         return { layers, version, unserved: FlowContext.unserved(flow, client) }
       })
       const context = contextOf(flow, host, { parameters, pricing, settings })

@@ -13,6 +13,7 @@ import * as Node from "../flow/Node.ts"
 import * as Sink from "../flow/Sink.ts"
 import type * as Coordinator from "../work/Coordinator.ts"
 import * as RowSample from "../routing/tune/RowSample.ts"
+import * as Store from "../store/Store.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as JoinTable from "./JoinTable.ts"
 import * as OrderedPool from "./OrderedPool.ts"
@@ -156,7 +157,14 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
   let read: NodeCounts.SourceProgress | undefined
   const stream: Stream.Stream<Outlet.OutletItem | Node.ReadRow<unknown>, unknown, unknown> =
     root.kind._tag === "Source"
-      ? sourceRows(root, root.kind, env, (reading) => (read = reading))
+      ? Stream.catch(
+          sourceRows(root, root.kind, env, (reading) => (read = reading)),
+          (error) => {
+            // Calls in flight are paid for: they may end.
+            state.stop({ kind: "failed", message: Store.messageOf(error) })
+            return Stream.empty
+          }
+        )
       : Stream.fromQueue(feed!)
   const rowStream = options.warm === undefined ? stream : options.warm(plan, slots, stream)
   yield* OrderedPool.run(rowStream, {
