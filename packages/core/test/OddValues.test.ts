@@ -167,6 +167,16 @@ describe("paths are compared before a call", () => {
   refused("an output at the file of failed rows (data-13-n2)", (dir, row) => [
     Sink.lines(join(dir, "errors.jsonl"), row)
   ])
+  const files = (folder: string, row: Node.Node<string>) =>
+    Sink.files(folder, { row }, ({ row }) => ({ path: row, text: row }))
+  refused("two outputs of files in one folder", (dir, row) => [
+    files(join(dir, "out"), row),
+    files(`${dir}/x/../out`, row)
+  ])
+  refused("an output of files below that of another", (dir, row) => [
+    files(join(dir, "out/de"), row),
+    files(join(dir, "out"), row)
+  ])
   refused("an output at its source (data-14)", (dir, row) => [Sink.lines(join(dir, "rows.txt"), row)])
   refused("an output at a link to its source (data-14-n1)", (dir, row) => [Sink.lines(join(dir, "link.txt"), row)])
 })

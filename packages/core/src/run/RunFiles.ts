@@ -278,8 +278,12 @@ const foldersConflict = (
   uses: ReadonlyArray<Use>,
   { sep }: Path.Path
 ): string | undefined => {
-  for (const { path, real } of folders) {
-    const inside = uses.find(({ place }) => place.real.startsWith(real.endsWith(sep) ? real : `${real}${sep}`))
+  const below = (folder: string, file: string) => file.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`)
+  for (const [at, { path, real }] of folders.entries()) {
+    const other = folders.find((one, index) => index !== at && (one.real === real || below(real, one.real)))
+    if (other !== undefined)
+      return `${path}: two outputs write files of rows there (${other.path}), and a row could replace the file of another: give each a folder of its own`
+    const inside = uses.find(({ place }) => below(real, place.real))
     if (inside !== undefined)
       return `${path}: holds ${inside.place.path} (${inside.what}), which a row could replace: give rows a folder of their own`
   }
