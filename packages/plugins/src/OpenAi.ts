@@ -41,6 +41,11 @@ export interface Options extends Connection.Options {
    * need. Default: `"schema"`.
    */
   readonly structuredOutput?: "schema" | "prompt"
+  /**
+   * Whether decisions go to `/decisions`. Default: at OpenAI, for the models that it takes there. A completion answers
+   * others, without probabilities.
+   */
+  readonly decisions?: boolean
   /** The provider's name in price tables. Default: the one that the base URL belongs to, or `"openai"`. */
   readonly provider?: string
   /** `"sdk"` sends calls through the SDK. Default: `"pool"`. */
@@ -65,6 +70,7 @@ export const layer = (
     ...Connection.optionNames,
     "api",
     "structuredOutput",
+    "decisions",
     "provider",
     "transport"
   ])
@@ -82,7 +88,9 @@ export const layer = (
         provider: name,
         api: options.api ?? "chat",
         structuredOutput: options.structuredOutput ?? "schema",
-        isOfficial: baseUrl === OFFICIAL
+        isOfficial: baseUrl === OFFICIAL,
+        // Other endpoints may have models of the same names.
+        decisions: options.decisions ?? (connection.place === undefined ? undefined : false)
       })
       return Provider.make(
         connection,
@@ -91,6 +99,7 @@ export const layer = (
           name,
           completion: api.completion,
           embedding: api.embedding,
+          decision: api.decision,
           batchProvider: () => Batches.make(connection, api),
           models: "/models",
           answers: [

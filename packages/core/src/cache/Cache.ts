@@ -237,7 +237,7 @@ const isTaken = (
   response: ModelResponse.ModelResponse,
   fiber: Fiber.Fiber<unknown, unknown>
 ): boolean =>
-  response._tag === "EmbeddingResponse" || request._tag === "Embedding"
+  response._tag !== "CompletionResponse" || request._tag !== "Completion"
     ? ModelResponse.isComplete(response)
     : (request.tools.length > 0 || response.parts.every((part) => part.type !== "tool-call"))
       && (ModelResponse.isComplete(response) || fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
@@ -281,7 +281,11 @@ const severalBy = (cache: {
   }
 }
 
-const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
+const answerTag = {
+  Completion: "CompletionResponse",
+  Embedding: "EmbeddingResponse",
+  Decision: "DecisionResponse"
+} as const
 
 /** The key of a resolved request for a row with these values, and the request as it arrived. */
 type KeyFor = (

@@ -14,7 +14,13 @@ export const make = (): CallOutcome => ({ failed: undefined })
 export const hasFailed = ({ failed }: CallOutcome): boolean => failed !== undefined && failed.size > 0
 
 const keyOf = (request: ModelRequest.ModelRequest): string =>
-  JSON.stringify(request._tag === "Completion" ? request.messages : request.inputs)
+  JSON.stringify(
+    request._tag === "Completion"
+      ? request.messages
+      : request._tag === "Embedding"
+        ? request.inputs
+        : [request.state, request.questions]
+  )
 
 /** Records a failure. */
 export const failed = (fiber: Fiber.Fiber<unknown, unknown>, request: ModelRequest.ModelRequest): void => {

@@ -60,12 +60,14 @@ export const layer = (options: Options): Layer.Layer<ModelClient.ModelClient, ne
     Effect.gen(function* () {
       const model = yield* LanguageModel.LanguageModel
       const embedder = yield* Effect.serviceOption(EmbeddingModel.EmbeddingModel)
-      const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
-        request._tag === "Completion" ? complete(model, options, request) : embed(embedder, options, request)
+      const send = ModelClient.handle({
+        Completion: (request) => complete(model, options, request),
+        Embedding: (request) => embed(embedder, options, request)
+      })
       return ModelClient.provider({
         name: options.provider,
         resolve: (request) => ({ ...request, model: options.model }),
-        send: send as ModelClient.Send,
+        send,
         answers: options.model,
         endpoint: `effect/ai ${options.provider}`
       })

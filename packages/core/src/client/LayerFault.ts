@@ -71,7 +71,7 @@ export const named = (name: string, send: Send): Send => {
     return Effect.failCause(withName(name, cause))
   }
   return <R extends ModelRequest>(request: R) => {
-    const tag = request._tag === "Completion" ? "CompletionResponse" : "EmbeddingResponse"
+    const tag = `${request._tag}Response`
     return Effect.matchCauseEffect(
       Effect.suspend(() => send(request)),
       {

@@ -23,7 +23,7 @@
  *
  * @since 0.1.0
  */
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -42,6 +42,7 @@ import type * as Attempt from "./Attempt.ts"
 import * as AttemptEnds from "./AttemptEnds.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
+import { handle, refuse, type SendCompletion, type SendDecision, type SendEmbedding } from "./Handlers.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
 import * as LayerFault from "./LayerFault.ts"
 import type * as PlanStop from "./PlanStop.ts"
@@ -51,6 +52,7 @@ import type { Resolve, Send } from "./Send.ts"
 import type { LayerInfo, Service } from "./Service.ts"
 import * as Simulation from "./Simulation.ts"
 
+export { handle, type Handlers, type SendCompletion, type SendDecision, type SendEmbedding } from "./Handlers.ts"
 export type { Resolve, Send } from "./Send.ts"
 export type { LayerInfo, Service } from "./Service.ts"
 
@@ -226,16 +228,6 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   return layerOf((next) => Effect.sync(() => ({ send: f(next.send), resolve: next.resolve })), infoOf(f, said))
 }
 
-/** Sends completions. */
-export type SendCompletion = (
-  request: ModelRequest.Completion
-) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
-
-/** Sends embeddings. */
-export type SendEmbedding = (
-  request: ModelRequest.Embedding
-) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
-
 /**
  * Makes a layer for completions. Embeddings pass unchanged.
  *
@@ -258,7 +250,10 @@ export const completionMiddleware = (
 ): Layer.Layer<ModelClient, never, ModelClient> =>
   layerOf(
     (next) =>
-      Effect.sync(() => ({ send: handle({ Completion: f(next.send), Embedding: next.send }), resolve: next.resolve })),
+      Effect.sync(() => ({
+        send: handle({ Completion: f(next.send), Embedding: next.send, Decision: next.send }),
+        resolve: next.resolve
+      })),
     infoOf(f, said)
   )
 
@@ -269,7 +264,10 @@ export const embeddingMiddleware = (
 ): Layer.Layer<ModelClient, never, ModelClient> =>
   layerOf(
     (next) =>
-      Effect.sync(() => ({ send: handle({ Completion: next.send, Embedding: f(next.send) }), resolve: next.resolve })),
+      Effect.sync(() => ({
+        send: handle({ Completion: next.send, Embedding: f(next.send), Decision: next.send }),
+        resolve: next.resolve
+      })),
     infoOf(f, said)
   )
 
@@ -484,52 +482,6 @@ export const onAttempt = <E = never, R = never>(
   )
 }
 
-/** What answers each kind of request. */
-export interface Handlers {
-  readonly Completion?: SendCompletion | undefined
-  readonly Embedding?: SendEmbedding | undefined
-}
-
-/**
- * Makes `send` from a function for each kind of request, for a provider or for a layer that treats kinds differently. A
- * kind without one is refused.
- *
- * **Example** (a provider of completions)
- *
- * ```ts
- * import { ModelClient, ModelRequest, type ModelResponse } from "@pipe/core"
- * import { Effect, Layer } from "effect"
- *
- * const answer = (request: ModelRequest.Completion): ModelResponse.CompletionResponse => ({
- *   _tag: "CompletionResponse",
- *   provider: "echo",
- *   model: "echo-1",
- *   requestedModel: request.model ?? "echo-1",
- *   parts: [{ type: "text", text: ModelRequest.text(request) }],
- *   finishReason: "stop",
- *   origin: "provider"
- * })
- *
- * export const echo = Layer.succeed(ModelClient.ModelClient)(
- *   ModelClient.provider({
- *     name: "echo",
- *     completion: (request) => Effect.succeed(answer(request))
- *   })
- * )
- * ```
- */
-export const handle = (handlers: Handlers): Send => {
-  const refused = (kind: string) => refuse("ModelClient", `this model does not take requests of kind ${kind}`)
-  const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
-    request._tag === "Completion"
-      ? (handlers.Completion?.(request) ?? refused(request._tag))
-      : (handlers.Embedding?.(request) ?? refused(request._tag))
-  return send as Send
-}
-
-const refuse = (module: string, description: string): Effect.Effect<never, AiError.AiError> =>
-  Effect.fail(AiError.make({ module, method: "send", reason: new AiError.InvalidRequestError({ description }) }))
-
 /** The options of `provider`. */
 export interface ProviderOptions {
   /** The provider's name in price tables. */
@@ -542,7 +494,9 @@ export interface ProviderOptions {
   readonly completion?: SendCompletion
   /** Answers embeddings. Without it, and without `send`, they are refused. */
   readonly embedding?: SendEmbedding
-  /** Answers requests of any kind, in place of `completion` and `embedding`. */
+  /** Answers decisions. Without it, `completion` answers them, without probabilities. */
+  readonly decision?: SendDecision
+  /** Answers requests of any kind, in place of `completion`, `embedding` and `decision`. */
   readonly send?: Send
   /**
    * The options that change answers, as JSON. For an author's own provider the code of `send` counts as well, with that
@@ -613,7 +567,8 @@ const providerInfo = (
  */
 export const provider = (options: ProviderOptions): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
-  const send = options.send ?? handle({ Completion: options.completion, Embedding: options.embedding })
+  const send =
+    options.send ?? handle({ Completion: options.completion, Embedding: options.embedding, Decision: options.decision })
   const own = options.code ?? (options.send === undefined ? functionsOf(options) : options.send)
   const attempt = ProviderCall.make(send)
   // A simulator around this stack only. The simulator of a whole run is in the context of its calls.
@@ -680,5 +635,5 @@ export const provider = (options: ProviderOptions): Service => {
   }
 }
 
-const functionsOf = ({ completion, embedding }: ProviderOptions): ReadonlyArray<Function> =>
-  [completion, embedding].filter((f) => f !== undefined)
+const functionsOf = ({ completion, decision, embedding }: ProviderOptions): ReadonlyArray<Function> =>
+  [completion, embedding, decision].filter((f) => f !== undefined)

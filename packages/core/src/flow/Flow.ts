@@ -27,6 +27,7 @@
  *
  * @since 0.1.0
  */
+import type * as DecisionModel from "effect/ai/DecisionModel"
 import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Digest from "effect/crypto/Digest"
@@ -54,7 +55,11 @@ const TypeId = "~@pipe/core/Flow" as const
 export type Host = Source.Platform | Pricing.Pricing | Store.Store | CacheStore.CacheStore | Digest.Digest
 
 /** What a flow's stack provides to its steps. */
-export type Models = LanguageModel.LanguageModel | EmbeddingModel.EmbeddingModel | ModelClient.ModelClient
+export type Models =
+  | LanguageModel.LanguageModel
+  | EmbeddingModel.EmbeddingModel
+  | DecisionModel.DecisionModel
+  | ModelClient.ModelClient
 
 /** A complete flow, ready to run. `E` is what its nodes and its stack can fail with. */
 export interface Flow<out E = unknown> {
@@ -285,6 +290,7 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
 }
 
 export { cost, type Cost } from "./FlowCost.ts"
+export { type Decided, decide, type DecideOptions, type Question } from "./FlowDecide.ts"
 export { embed, type EmbedOptions } from "./FlowEmbed.ts"
 export { filter, where, type FilterOptions } from "./FlowFilter.ts"
 export { distinct, group, type GroupOptions, reduce } from "./FlowGroup.ts"

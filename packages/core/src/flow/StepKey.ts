@@ -58,7 +58,8 @@ const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: 
     case "Step":
       if (kind.computed) return undefined
       // The vector of a text depends on the text alone.
-      return kind.gathers ? [] : [["", kind.run], ...functionsOfCalls(kind)]
+      if (kind.gathers) return []
+      return [...(kind.meaning ?? [kind.run]).map((f) => ["", f] as const), ...functionsOfCalls(kind)]
     case "Filter":
       return [["", kind.keep], ...functionsOfCalls(kind)]
     case "Expand":

@@ -96,11 +96,18 @@ const within = ({ expected, high, low }: Expected, limit: number | undefined): E
     ? { low, expected, high }
     : { low: Math.min(low, limit), expected: Math.min(expected, limit), high: Math.min(high, limit) }
 
+/** A decision has a few tokens for each question; a completion that answers it, the names and values. */
+const ofDecision = ({ questions }: ModelRequest.Decision): Expected => ({
+  low: 0,
+  expected: 8 * questions.length,
+  high: 32 * questions.length + 16
+})
+
 /** The estimate for a request, from what is known of its answers. */
 const expect = (request: ModelRequest.ModelRequest, known: Learned | undefined): Expected => {
   if (request._tag === "Embedding") return NOTHING
   const { maxTokens } = request.settings
-  if (known === undefined) return within(guess(request), maxTokens)
+  if (known === undefined) return within(request._tag === "Decision" ? ofDecision(request) : guess(request), maxTokens)
   const { deviation, mean } = known
   return within({ low: Math.max(0, mean - 2 * deviation), expected: mean, high: mean + 2 * deviation }, maxTokens)
 }

@@ -126,8 +126,59 @@ export interface Embedding {
   readonly providerOptions: { readonly [provider: string]: Schema.Json }
 }
 
-/** A request for a completion or for embeddings. */
-export const ModelRequest = Schema.Union([Completion, Embedding])
+/** The schema of a question. */
+export const Question = Schema.Union([
+  Schema.Struct({
+    type: Schema.Literal("predicate"),
+    name: Schema.String,
+    instructions: Schema.String
+  }),
+  Schema.Struct({
+    type: Schema.Literal("choice"),
+    name: Schema.String,
+    instructions: Schema.String,
+    choices: Schema.Array(Schema.Struct({ value: Schema.String, description: Schema.optionalKey(Schema.String) }))
+  }),
+  Schema.Struct({
+    type: Schema.Literal("score"),
+    name: Schema.String,
+    instructions: Schema.String,
+    levels: Schema.Array(Schema.Struct({ label: Schema.String, description: Schema.optionalKey(Schema.String) }))
+  })
+])
+
+/**
+ * A question about an input: whether a statement holds (`predicate`), which of some values it is (`choice`), or where on
+ * a scale it is (`score`, with levels from the lowest to the highest).
+ */
+export type Question = typeof Question.Type
+
+/** The schema of a decision request. */
+export const Decision = Schema.TaggedStruct("Decision", {
+  model: Schema.optionalKey(Schema.String),
+  state: Schema.Json,
+  questions: Schema.Array(Question),
+  settings: Settings,
+  providerOptions: Schema.Record(Schema.String, Schema.Json)
+})
+
+/** A decision request: questions about one input, which are answered together. */
+export interface Decision {
+  readonly _tag: "Decision"
+  /** The model to call. Without it, the stack below decides. */
+  readonly model?: string
+  /** What the questions are about: a text, or JSON. */
+  readonly state: Schema.Json
+  /** 1 to 200. Their names differ. */
+  readonly questions: ReadonlyArray<Question>
+  /** Settings of a completion, for a provider that answers decisions by one. */
+  readonly settings: Settings
+  /** Options that only one provider knows, passed on unchanged. */
+  readonly providerOptions: { readonly [provider: string]: Schema.Json }
+}
+
+/** A request for a completion, for embeddings, or for decisions. */
+export const ModelRequest = Schema.Union([Completion, Embedding, Decision])
 
 export type ModelRequest = typeof ModelRequest.Type
 
@@ -150,6 +201,11 @@ export const embedding = (
   fields: Pick<Embedding, "inputs"> & Partial<Omit<Embedding, "_tag" | "inputs">>
 ): Embedding => ({ _tag: "Embedding", providerOptions: {}, ...fields })
 
+/** Makes a decision request with defaults. */
+export const decision = (
+  fields: Pick<Decision, "state" | "questions"> & Partial<Omit<Decision, "_tag" | "state" | "questions">>
+): Decision => ({ _tag: "Decision", settings: {}, providerOptions: {}, ...fields })
+
 /** Replaces the model of a request. */
 export const withModel = <R extends ModelRequest>(request: R, model: string): R =>
   request.model === model ? request : { ...request, model }
@@ -160,18 +216,47 @@ export const messageText = (message: Message): string =>
     ? message.content
     : message.content.map((part) => (part.type === "text" || part.type === "reasoning" ? part.text : "")).join("")
 
-/** The text of a request, or of one role only. Messages are separated by line breaks. */
-export const text = (request: ModelRequest, role?: Message["role"]): string =>
-  request._tag === "Embedding"
-    ? request.inputs.join("\n")
-    : request.messages
+/**
+ * The text of a request, or of one role only. Messages are separated by line breaks. In a decision, the input is the
+ * user's, and the questions are the system's.
+ */
+export const text = (request: ModelRequest, role?: Message["role"]): string => {
+  switch (request._tag) {
+    case "Embedding":
+      return request.inputs.join("\n")
+    case "Decision":
+      return [
+        ...(role === undefined || role === "system" ? request.questions.map(questionText) : []),
+        ...(role === undefined || role === "user" ? [stateText(request.state)] : [])
+      ].join("\n")
+    case "Completion":
+      return request.messages
         .filter((message) => role === undefined || message.role === role)
         .map(messageText)
         .join("\n")
+  }
+}
+
+/** The input of a decision as text. */
+export const stateText = (state: Schema.Json): string => (typeof state === "string" ? state : JSON.stringify(state))
+
+/** A question as text: its instructions, and the answers to choose from. */
+export const questionText = (question: Question): string => {
+  const described = (name: string, description: string | undefined) =>
+    description === undefined ? `- ${name}` : `- ${name}: ${description}`
+  switch (question.type) {
+    case "predicate":
+      return question.instructions
+    case "choice":
+      return [question.instructions, ...question.choices.map((one) => described(one.value, one.description))].join("\n")
+    case "score":
+      return [question.instructions, ...question.levels.map((one) => described(one.label, one.description))].join("\n")
+  }
+}
 
 /**
- * Changes the texts of a request: those of its messages, or the inputs of an embedding. Files, tool calls and tool
- * results stay the same.
+ * Changes the texts of a request: those of its messages, the inputs of an embedding, or the texts in the input of a
+ * decision. Files, tool calls, tool results and questions stay the same.
  *
  * **Example** (masks card numbers)
  *
@@ -183,10 +268,23 @@ export const text = (request: ModelRequest, role?: Message["role"]): string =>
  * )
  * ```
  */
-export const mapText = <R extends ModelRequest>(request: R, f: (text: string, role: Message["role"]) => string): R =>
-  request._tag === "Embedding"
-    ? { ...request, inputs: request.inputs.map((input) => f(input, "user")) }
-    : { ...request, messages: request.messages.map((message) => mapMessage(message, f)) }
+export const mapText = <R extends ModelRequest>(request: R, f: (text: string, role: Message["role"]) => string): R => {
+  switch (request._tag) {
+    case "Embedding":
+      return { ...request, inputs: request.inputs.map((input) => f(input, "user")) }
+    case "Decision":
+      return { ...request, state: mapJson(request.state, (text) => f(text, "user")) }
+    case "Completion":
+      return { ...request, messages: request.messages.map((message) => mapMessage(message, f)) }
+  }
+}
+
+const mapJson = (json: Schema.Json, f: (text: string) => string): Schema.Json => {
+  if (typeof json === "string") return f(json)
+  if (typeof json !== "object" || json === null) return json
+  if (Array.isArray(json)) return (json as ReadonlyArray<Schema.Json>).map((item) => mapJson(item, f))
+  return Object.fromEntries(Object.entries(json).map(([name, item]) => [name, mapJson(item as Schema.Json, f)]))
+}
 
 const mapMessage = (message: Message, f: (text: string, role: Message["role"]) => string): Message => {
   const { content, role } = message

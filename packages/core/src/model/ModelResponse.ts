@@ -143,8 +143,57 @@ export interface EmbeddingResponse extends Common {
   readonly vectors: ReadonlyArray<ReadonlyArray<number>>
 }
 
-/** The answer to a completion, or vectors. */
-export const ModelResponse = Schema.Union([CompletionResponse, EmbeddingResponse])
+const Probabilities = Schema.Record(Schema.String, Schema.Finite)
+
+/** The schema of the answer to a question. */
+export const Answer = Schema.Union([
+  Schema.Struct({
+    type: Schema.Literal("predicate"),
+    value: Schema.Boolean,
+    probability: Schema.optionalKey(Schema.Finite)
+  }),
+  Schema.Struct({
+    type: Schema.Literal("choice"),
+    value: Schema.String,
+    probabilities: Schema.optionalKey(Probabilities),
+    confidence: Schema.optionalKey(Schema.Finite)
+  }),
+  Schema.Struct({
+    type: Schema.Literal("score"),
+    value: Schema.Finite,
+    probabilities: Schema.optionalKey(Probabilities),
+    confidence: Schema.optionalKey(Schema.Finite)
+  }),
+  Schema.Struct({ type: Schema.Literal("refusal") })
+])
+
+/**
+ * The answer to a question. `value` of a predicate is whether it holds, of a choice the value, and of a score its place
+ * on the scale: 0 for the lowest level, and between two levels a fraction. Probabilities, of the statement or by value
+ * or label, are absent where the provider gives none. A `refusal` is the model's.
+ */
+export type Answer = typeof Answer.Type
+
+/** The schema of the answers to the questions of a request. */
+export const DecisionResponse = Schema.TaggedStruct("DecisionResponse", {
+  ...common,
+  id: Schema.optionalKey(Schema.String),
+  answers: Schema.Record(Schema.String, Answer),
+  by: Schema.optionalKey(Schema.Literal("completion"))
+})
+
+/** The answers to the questions of a request. */
+export interface DecisionResponse extends Common {
+  readonly _tag: "DecisionResponse"
+  readonly id?: string
+  /** By the names of the questions. */
+  readonly answers: { readonly [question: string]: Answer }
+  /** The provider has no decisions: a completion has answered, without probabilities. */
+  readonly by?: "completion"
+}
+
+/** The answer to a completion, vectors, or the answers to questions. */
+export const ModelResponse = Schema.Union([CompletionResponse, EmbeddingResponse, DecisionResponse])
 
 export type ModelResponse = typeof ModelResponse.Type
 
@@ -152,6 +201,7 @@ export type ModelResponse = typeof ModelResponse.Type
 export interface ByRequest {
   readonly Completion: CompletionResponse
   readonly Embedding: EmbeddingResponse
+  readonly Decision: DecisionResponse
 }
 
 /** The response to a request, by its type. */
@@ -194,9 +244,9 @@ export const inTier = <R extends ModelResponse>(response: R, tier: string): R =>
   serviceTier: response.serviceTier === undefined ? tier : `${response.serviceTier}+${tier}`
 })
 
-/** The text of an answer; empty for vectors and for answers with tool calls only. */
+/** The text of an answer; empty for vectors, decisions, and answers with tool calls only. */
 export const text = (response: ModelResponse): string =>
-  response._tag === "EmbeddingResponse"
+  response._tag !== "CompletionResponse"
     ? ""
     : response.parts.map((part) => (part.type === "text" ? part.text : "")).join("")
 
@@ -240,7 +290,11 @@ const isAnswer = (response: ModelResponse): boolean =>
   && origins.includes(response.origin)
   && (response._tag === "CompletionResponse"
     ? FinishReason.literals.includes(response.finishReason) && response.parts.every(isPart)
-    : response._tag === "EmbeddingResponse" && response.vectors.every(Array.isArray))
+    : response._tag === "EmbeddingResponse"
+      ? response.vectors.every(Array.isArray)
+      : response._tag === "DecisionResponse" && Object.values(response.answers).every(isAnswerOf))
+
+const isAnswerOf = Schema.is(Answer)
 
 const isPart = (part: Part): boolean =>
   typeof part.type === "string"
@@ -274,12 +328,18 @@ const BROKEN: ReadonlySet<FinishReason> = new Set<FinishReason>(["length", "cont
  * rule. In a step, an incomplete answer is a failure unless the caller accepts it. When the provider gives no finish
  * reason, the answer counts as ended.
  */
-export const isComplete = (response: ModelResponse): boolean =>
-  response._tag === "EmbeddingResponse"
-    ? response.vectors.length > 0
-    : !BROKEN.has(response.finishReason) && response.refusal === undefined && hasContent(response)
+export const isComplete = (response: ModelResponse): boolean => {
+  switch (response._tag) {
+    case "EmbeddingResponse":
+      return response.vectors.length > 0
+    case "DecisionResponse":
+      return Object.values(response.answers).every(({ type }) => type !== "refusal")
+    case "CompletionResponse":
+      return !BROKEN.has(response.finishReason) && response.refusal === undefined && hasContent(response)
+  }
+}
 
-/** Changes the texts of an answer. Tool calls and vectors stay the same. */
+/** Changes the texts of an answer. Tool calls, vectors and decisions stay the same. */
 export const mapText = <R extends ModelResponse>(response: R, f: (text: string) => string): R =>
   response._tag === "CompletionResponse"
     ? {

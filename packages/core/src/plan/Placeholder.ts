@@ -91,6 +91,23 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
   }
 }
 
+/** The first of the answers that a question allows, with equal probabilities for all. */
+const answerTo = (question: ModelRequest.Question): ModelResponse.Answer => {
+  const evenly = (names: ReadonlyArray<string>) => Object.fromEntries(names.map((name) => [name, 1 / names.length]))
+  switch (question.type) {
+    case "predicate":
+      return { type: "predicate", value: true, probability: 0.5 }
+    case "choice": {
+      const values = question.choices.map(({ value }) => value)
+      return { type: "choice", value: values[0]!, probabilities: evenly(values) }
+    }
+    case "score": {
+      const labels = question.levels.map(({ label }) => label)
+      return { type: "score", value: (labels.length - 1) / 2, probabilities: evenly(labels) }
+    }
+  }
+}
+
 /** A placeholder answer of about `tokens` tokens, identified by its number. */
 export const make = <R extends ModelRequest.ModelRequest>(
   request: R,
@@ -105,33 +122,39 @@ export const make = <R extends ModelRequest.ModelRequest>(
     origin: "provider" as const
   }
   const response: ModelResponse.ModelResponse =
-    request._tag === "Embedding"
+    request._tag === "Decision"
       ? {
-          _tag: "EmbeddingResponse",
+          _tag: "DecisionResponse",
           ...common,
-          vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
+          answers: Object.fromEntries(request.questions.map((question) => [question.name, answerTo(question)]))
         }
-      : {
-          _tag: "CompletionResponse",
-          ...common,
-          finishReason: "stop",
-          parts: [
-            {
-              type: "text",
-              text:
-                request.responseFormat.type === "text"
-                  ? textOf(tokens, number)
-                  : JSON.stringify(
-                      valueOf(
-                        request.responseFormat.schema as JsonSchema,
-                        request.responseFormat.schema as JsonSchema,
-                        tokens,
-                        number,
-                        0
+      : request._tag === "Embedding"
+        ? {
+            _tag: "EmbeddingResponse",
+            ...common,
+            vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
+          }
+        : {
+            _tag: "CompletionResponse",
+            ...common,
+            finishReason: "stop",
+            parts: [
+              {
+                type: "text",
+                text:
+                  request.responseFormat.type === "text"
+                    ? textOf(tokens, number)
+                    : JSON.stringify(
+                        valueOf(
+                          request.responseFormat.schema as JsonSchema,
+                          request.responseFormat.schema as JsonSchema,
+                          tokens,
+                          number,
+                          0
+                        )
                       )
-                    )
-            }
-          ]
-        }
+              }
+            ]
+          }
   return response as ModelResponse.ResponseTo<R>
 }

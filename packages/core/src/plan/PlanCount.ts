@@ -170,7 +170,7 @@ const commonPrefix = (prefix: string | undefined, text: string): string => {
 
 /** The most tokens of a request's files, and a kind of file of which nothing is known. */
 export const filesOf = (request: ModelRequest.ModelRequest): { readonly tokens: number; readonly unknown?: string } => {
-  if (request._tag === "Embedding") return { tokens: 0 }
+  if (request._tag !== "Completion") return { tokens: 0 }
   const types = request.messages.flatMap(({ content }) =>
     typeof content === "string" ? [] : content.flatMap((part) => (part.type === "file" ? [part.mediaType] : []))
   )

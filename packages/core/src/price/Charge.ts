@@ -16,7 +16,7 @@ import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as FileTokens from "../model/FileTokens.ts"
 import * as MaxOutputTokens from "../model/MaxOutputTokens.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
-import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "./Money.ts"
@@ -96,18 +96,24 @@ const BRINGS_WORK = [
   "modalities"
 ]
 
-/** The bounded input of a request. */
-export const inputOf = (
-  request: ModelRequest.ModelRequest,
-  provider: string,
-  price: Price.Price | undefined
-): InputBound => {
-  if (request._tag === "Embedding") {
-    return { tokens: request.inputs.reduce((sum, input) => sum + textBound(input) + PER_MESSAGE, PER_REQUEST) }
-  }
+/** What a completion that answers a question adds to its text: its names, and the words of the schema. */
+const PER_QUESTION = 64
+
+/** The bounded input of a decision, also when a completion answers it. */
+const decisionOf = ({ questions, state }: ModelRequest.Decision, provider: string): InputBound => ({
+  tokens:
+    PER_REQUEST
+    + 4 * PER_MESSAGE
+    + textBound(ModelRequest.stateText(state))
+    + 2 * sharedBound(questions)
+    + PER_QUESTION * (questions.length + 1)
+    + (provider === "anthropic" ? TOOL_INSTRUCTIONS : 0)
+})
+
+/** The bounded input of a completion, without its provider options. */
+const contentOf = (request: ModelRequest.Completion, provider: string): InputBound => {
   let tokens = PER_REQUEST
   let unbounded: string | undefined
-  let work: string | undefined
   for (const { content } of request.messages) {
     tokens += PER_MESSAGE
     if (typeof content === "string") {
@@ -128,6 +134,21 @@ export const inputOf = (
   if (provider === "anthropic" && (request.tools.length > 0 || request.responseFormat.type === "json")) {
     tokens += TOOL_INSTRUCTIONS
   }
+  return { tokens, ...(unbounded === undefined ? undefined : { unbounded }) }
+}
+
+/** The bounded input of a request. */
+export const inputOf = (
+  request: ModelRequest.ModelRequest,
+  provider: string,
+  price: Price.Price | undefined
+): InputBound => {
+  if (request._tag === "Embedding") {
+    return { tokens: request.inputs.reduce((sum, input) => sum + textBound(input) + PER_MESSAGE, PER_REQUEST) }
+  }
+  const content = request._tag === "Decision" ? decisionOf(request, provider) : contentOf(request, provider)
+  let { tokens, unbounded } = content
+  let work: string | undefined
   for (const options of Object.values(request.providerOptions)) {
     if (typeof options !== "object" || options === null || Array.isArray(options)) continue
     unbounded ??= BRINGS_INPUT.find((name) => Object.hasOwn(options, name))
@@ -271,7 +292,7 @@ export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"
  * because thinking, refusals and calls of the provider's own tools are billed too.
  */
 const outputOf = (call: ChargedCall, response: ModelResponse.ModelResponse, most: Most): number => {
-  if (response._tag === "EmbeddingResponse") return 0
+  if (response._tag !== "CompletionResponse") return most.output
   if (call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined) return most.output
   return Math.max(shownOf(response), most.output)
 }

@@ -64,7 +64,7 @@ export interface Judge<out R = never> {
   /** Facts about an answer. */
   readonly answer?: (asked: JudgedAnswer) => Effect.Effect<Features.Features, AiError.AiError, R>
   /** The requests it makes about an answer, for a plan. Default: none. */
-  readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
+  readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion | ModelRequest.Decision>
 }
 
 /** Makes a custom judge. */
@@ -160,6 +160,47 @@ export const model = (options: {
         const given = Number(/-?\d+(?:\.\d+)?/.exec(ModelResponse.text(response))?.[0])
         return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : ({} as Features.Features)
       })
+  })
+}
+
+/**
+ * The probability that an answer is right, as a decision of a model that gives one (OpenAI's `/decisions`). It needs no
+ * sampling and no log-probabilities, and costs one short call. A model that has none leaves answers doubtful until tuned.
+ *
+ * **Example** (answers that are probably right stay with the cheap model)
+ *
+ * ```ts
+ * import { Cascade, Judge } from "@pipe/core"
+ *
+ * export const cascade = Cascade.layer({
+ *   models: ["gpt-4o-mini", "gpt-4o"],
+ *   judges: [Judge.decision({ model: "gpt-6-luna" })]
+ * })
+ * ```
+ */
+export const decision = (options: {
+  readonly model: string
+  /** The statement whose probability is the score. Default: that the answer is right and complete. */
+  readonly statement?: string
+  /** The lowest score of an accepted answer without tuning, from 0 to 1. Default: 0.8. */
+  readonly atLeast?: number
+}): Judge => {
+  const { atLeast = 0.8, statement = "The answer to the task is right and complete." } = options
+  const toJudge = (request: ModelRequest.Completion, text: string) =>
+    ModelRequest.decision({
+      model: options.model,
+      state: { task: ModelRequest.text(request), answer: text },
+      questions: [{ type: "predicate", name: "right", instructions: statement }]
+    })
+  return make({
+    name: "decision",
+    by: [options.model, statement],
+    atLeast,
+    asks: (request) => [toJudge(request, "")],
+    answer: ({ request, send, text }) =>
+      Effect.map(send(toJudge(request, text)), ({ answers: { right } }): Features.Features =>
+        right?.type === "predicate" && right.probability !== undefined ? { decision: right.probability } : {}
+      )
   })
 }
 

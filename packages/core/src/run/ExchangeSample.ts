@@ -86,7 +86,9 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
         finishReason: response.finishReason,
         ...(response.refusal === undefined ? undefined : { refusal: response.refusal })
       }
-    : { vectors: response.vectors.length, dimensions: response.vectors[0]?.length ?? 0 }
+    : response._tag === "EmbeddingResponse"
+      ? { vectors: response.vectors.length, dimensions: response.vectors[0]?.length ?? 0 }
+      : { answers: response.answers }
 
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
 const textOf = (value: object): string => Secret.mask(JSON.stringify(value, shortened))

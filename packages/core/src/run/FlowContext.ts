@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as DecisionModel from "effect/ai/DecisionModel"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Config from "effect/Config"
@@ -21,6 +22,7 @@ import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as Stack from "../client/Stack.ts"
 import * as Suspension from "../client/Suspension.ts"
+import * as ToDecisionModel from "../client/ToDecisionModel.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../client/ToLanguageModel.ts"
 import * as CallInterceptor from "../client/CallInterceptor.ts"
@@ -91,6 +93,7 @@ export const services = Effect.fnUntraced(function* (
     context: base.pipe(
       Context.add(ModelClient.ModelClient, client),
       Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
+      Context.add(DecisionModel.DecisionModel, yield* ToDecisionModel.make(client)),
       Context.add(
         EmbeddingModel.EmbeddingModel,
         yield* ToEmbeddingModel.make(client, Context.get(context, Pricing.Pricing))

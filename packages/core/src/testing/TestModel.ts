@@ -125,7 +125,7 @@ export const make = (answers: Answers): TestModel => {
   ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
     Effect.suspend((): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
       const { model = MODEL } = request
-      const prompt = request._tag === "Completion" ? ModelRequest.text(request) : request.inputs.join("\n")
+      const prompt = ModelRequest.text(request)
       const call: TestCall = { step, purpose, row, values, provider, model, prompt, request }
       calls.push(call)
       return request._tag === "Embedding"
@@ -140,7 +140,8 @@ export const make = (answers: Answers): TestModel => {
               Effect.sync(() => answerOf(call)),
               answered
             ),
-            (answer) => toResponse(answer, call, request)
+            (answer) =>
+              request._tag === "Decision" ? toDecision(answer, call, request) : toResponse(answer, call, request)
           )
     })
   const standIn: RunHooks.StandIn = {
@@ -222,6 +223,51 @@ const toResponse = (
     },
     ...given,
     parts
+  }
+}
+
+/** The answers to questions, from a record of them by name: a choice or a level, whether a statement holds, or its probability. */
+const toDecision = (
+  answer: Answer,
+  { model, provider }: TestCall,
+  request: ModelRequest.Decision
+): ModelResponse.DecisionResponse => {
+  const given = (typeof answer === "object" && answer !== null ? answer : {}) as { readonly [name: string]: unknown }
+  return {
+    _tag: "DecisionResponse",
+    provider,
+    model,
+    requestedModel: model,
+    origin: "provider",
+    usage: {
+      ...Usage.zero,
+      uncachedInput: TokenCounter.inputTokens(TokenCounter.estimate, request),
+      output: request.questions.length
+    },
+    answers: Object.fromEntries(
+      request.questions.map((question) => [question.name, answerTo(question, given[question.name])])
+    )
+  }
+}
+
+const answerTo = (question: ModelRequest.Question, given: unknown): ModelResponse.Answer => {
+  const certain = (names: ReadonlyArray<string>, chosen: string) =>
+    Object.fromEntries(names.map((name) => [name, name === chosen ? 1 : 0]))
+  switch (question.type) {
+    case "predicate": {
+      const probability = typeof given === "number" ? given : given === true ? 1 : 0
+      return { type: "predicate", value: probability >= 0.5, probability }
+    }
+    case "choice": {
+      const names = question.choices.map(({ value }) => value)
+      const value = names.find((name) => name === given) ?? names[0]!
+      return { type: "choice", value, probabilities: certain(names, value) }
+    }
+    case "score": {
+      const labels = question.levels.map(({ label }) => label)
+      const value = Math.max(0, labels.indexOf(String(given)))
+      return { type: "score", value, probabilities: certain(labels, labels[value]!) }
+    }
   }
 }
 

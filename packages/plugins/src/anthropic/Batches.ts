@@ -107,7 +107,7 @@ export const make = (connection: Connection.Connection, options: Messages.Option
     frame: { head: '{"requests":[', separator: ",\n", tail: "]}" },
     encode: (customId, request) => {
       const { model } = request
-      if (request._tag === "Embedding" || model === undefined) return Effect.undefined
+      if (request._tag !== "Completion" || model === undefined) return Effect.undefined
       return Body.make(Client.MODULE, () => ({
         endpoint: ENDPOINT,
         text: Body.encode({ custom_id: customId, params: Messages.toBody(request, model, options) }),

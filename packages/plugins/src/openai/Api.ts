@@ -16,6 +16,7 @@ import * as StructuredOutput from "../provider/StructuredOutput.ts"
 import * as Chat from "./Chat.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
+import * as Decisions from "./Decisions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Responses from "./Responses.ts"
 import * as ResponsesAnswer from "./ResponsesAnswer.ts"
@@ -29,9 +30,13 @@ export interface Api {
   readonly provider: string
   readonly completion: Operation.CompletionOperation
   readonly embedding: Operation.EmbeddingOperation
+  readonly decision: Operation.DecisionOperation
   /** The path of a request, and its body. */
   readonly pathOf: (request: ModelRequest.ModelRequest) => string
-  readonly body: (request: ModelRequest.ModelRequest, model: string) => Effect.Effect<object, AiError.AiError>
+  readonly body: (
+    request: ModelRequest.ModelRequest,
+    model: string
+  ) => Effect.Effect<object, AiError.AiError> | undefined
   /** How an answer of this form is read, whichever API was called. */
   readonly formatOf: (object: unknown, model: string) => Reply.Format<ModelResponse.ModelResponse>
 }
@@ -42,6 +47,7 @@ const LIMITS = { inputs: 2_048, bytes: 600_000 }
 const CHAT = "/chat/completions"
 const RESPONSES = "/responses"
 const EMBEDDINGS = "/embeddings"
+const DECISIONS = "/decisions"
 
 export const make = (options: Options): Api => {
   const { provider } = options
@@ -101,8 +107,24 @@ export const make = (options: Options): Api => {
       format: ({ model, request }) => Embeddings.format({ provider, model }, request?.inputs.length),
       limits: LIMITS
     },
+    decision: {
+      path: () => DECISIONS,
+      body: (request, { model }) => Body.make(Client.MODULE, () => Decisions.toBody(request, model)),
+      format: ({ model, request }) => Decisions.format({ provider, model }, request?.questions ?? []),
+      takes: (model) => options.decisions ?? Decisions.takes(model)
+    },
     pathOf: (request) => (request._tag === "Embedding" ? EMBEDDINGS : isChat ? CHAT : RESPONSES),
-    body: (request, model) => (request._tag === "Embedding" ? vectors(request, model) : body(request, model)),
+    body: (request, model) => {
+      switch (request._tag) {
+        case "Embedding":
+          return vectors(request, model)
+        case "Completion":
+          return body(request, model)
+        // The batch API has none of them.
+        case "Decision":
+          return undefined
+      }
+    },
     formatOf: (object, model) =>
       object === "list"
         ? Embeddings.format({ provider, model }, undefined)

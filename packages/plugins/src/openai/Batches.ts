@@ -66,7 +66,9 @@ export const make = (connection: Connection.Connection, api: Api.Api): BatchProv
       const { model } = request
       if (model === undefined) return Effect.undefined
       const endpoint = `/v1${api.pathOf(request)}`
-      return Effect.map(api.body(request, model), (body) => ({
+      const made = api.body(request, model)
+      if (made === undefined) return Effect.undefined
+      return Effect.map(made, (body) => ({
         endpoint,
         text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body }),
         inputs: request._tag === "Embedding" ? request.inputs.length : 0

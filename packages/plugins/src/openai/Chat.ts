@@ -24,6 +24,8 @@ export interface Options {
    * `max_tokens`.
    */
   readonly isOfficial: boolean
+  /** Whether decisions go to their own API. Default: by the model. */
+  readonly decisions?: boolean | undefined
 }
 
 /** OpenAI's models that only accept `max_completion_tokens`, wherever they run. */

@@ -129,7 +129,9 @@ export const make = (
     encode: (id, request) =>
       request._tag === "Completion"
         ? lineOf(completion, id, request, 0)
-        : lineOf(api.takesEmbeddings === true ? embedding : undefined, id, request, request.inputs.length),
+        : request._tag === "Embedding"
+          ? lineOf(api.takesEmbeddings === true ? embedding : undefined, id, request, request.inputs.length)
+          : Effect.undefined,
     ...(api.upload === undefined ? undefined : { upload: api.upload }),
     ...(api.findUpload === undefined ? undefined : { findUpload: api.findUpload }),
     ...(api.removeUpload === undefined ? undefined : { removeUpload: api.removeUpload }),

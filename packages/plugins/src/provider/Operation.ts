@@ -56,6 +56,12 @@ export interface EmbeddingOperation extends Operation<ModelRequest.Embedding, Mo
   readonly limits?: { readonly inputs?: number; readonly bytes?: number } | undefined
 }
 
+/** How an API answers decisions. */
+export interface DecisionOperation extends Operation<ModelRequest.Decision, ModelResponse.DecisionResponse> {
+  /** Whether the API takes a model. A completion answers the decisions of others, without probabilities. */
+  readonly takes: (model: string) => boolean
+}
+
 /** Sends a request, and once more when the operation has learned from its failure. */
 export const send = <R extends ModelRequest.ModelRequest, A extends ModelResponse.ModelResponse>(
   operation: Operation<R, A>,

@@ -33,6 +33,7 @@
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as LayerAnnotations from "@pipe/core/LayerAnnotations"
 import * as ChatModel from "@pipe/core/internal/ChatModel"
+import * as DecisionByCompletion from "@pipe/core/internal/DecisionByCompletion"
 import * as Nearest from "@pipe/core/internal/Nearest"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
@@ -55,6 +56,8 @@ export interface Api {
   readonly name: string
   readonly completion?: Operation.CompletionOperation | undefined
   readonly embedding?: Operation.EmbeddingOperation | undefined
+  /** Default: completions answer decisions, without probabilities. */
+  readonly decision?: Operation.DecisionOperation | undefined
   /** The batch API. Its requests have the bodies of single calls, and its answers are read like theirs. */
   readonly batch?: ((connection: Connection.Connection) => BatchApi.BatchApi) | undefined
   /** A batch API whose requests or answers differ from single calls, in place of `batch`. */
@@ -153,7 +156,7 @@ export const make = (
   api: Api,
   options: MakeOptions
 ): ModelClient.Service => {
-  const { batch, batchProvider, completion, embedding, models, name } = api
+  const { batch, batchProvider, completion, decision, embedding, models, name } = api
   const { isRedirectable, isSet, keySource, module, place } = connection
   const { stream = false } = options
   const named = withModel(options)
@@ -167,7 +170,14 @@ export const make = (
         asked: { provider: name, model: request.model!, request },
         stream
       })
-  const send = ModelClient.handle({ Completion: sender(completion), Embedding: sender(embedding) })
+  const Completion = sender(completion)
+  const byCompletion = DecisionByCompletion.over(Completion)
+  const send = ModelClient.handle({
+    Completion,
+    Embedding: sender(embedding),
+    Decision: (request) =>
+      decision?.takes(request.model!) === true ? sender(decision)(request) : byCompletion(request)
+  })
   const batches =
     batchProvider?.(connection) ?? (batch === undefined ? undefined : BatchApi.make(connection, api, batch(connection)))
   const code = [...(completion?.code ?? []), ...(embedding?.code ?? [])]
@@ -180,7 +190,8 @@ export const make = (
     },
     refuse: (request) => {
       const kind = request._tag === "Embedding" ? "embeddings" : "completions"
-      return (request._tag === "Embedding" ? embedding : completion) === undefined
+      const takesDecision = request._tag === "Decision" && decision?.takes(request.model ?? "") === true
+      return (request._tag === "Embedding" ? embedding : takesDecision ? decision : completion) === undefined
         ? `${name} has no ${kind}${kind === "embeddings" ? " API" : ""}: use another provider for them`
         : request.model === undefined || request.model.trim() === ""
           ? `no model is named: give one to ${module}.layer({ ${kind === "embeddings" ? kind : "model"} }), to the step, or to a Router`

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Answering from "./Answering.ts"
+import * as Decisions from "./Decisions.ts"
 import * as Meter from "./Meter.ts"
 import * as RequestNotes from "./RequestNotes.ts"
 import type { Bill, Faults, Options } from "./Options.ts"
@@ -113,6 +114,11 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
     )
     return made.body
   }
+  if (path === "/v1/decisions") {
+    const made = Decisions.answer(body, seed, count, notes.take(body[RequestNotes.FIELD]))
+    meter.record(body["model"], made.tokens, serviceTier)
+    return made.body
+  }
   const format = formats[path]!
   const asked = format.read(body)
   const text = JSON.stringify(body)
@@ -155,7 +161,8 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   } catch {
     return error(400, "invalid_request_error", "the body is not JSON")
   }
-  const note = notes.take(body[RequestNotes.FIELD])
+  const isDecision = path === "/v1/decisions"
+  const note = isDecision ? undefined : notes.take(body[RequestNotes.FIELD])
   if (typeof body["model"] !== "string") return error(400, "invalid_request_error", "model is missing")
   const wait = meter.overLimit()
   if (wait !== undefined) {
@@ -171,6 +178,12 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
       return void response.destroy()
   }
   if (path === "/v1/embeddings") return send(200, JSON.stringify(answer(state, path, body)))
+  if (isDecision) {
+    if (!Array.isArray(body["questions"]) || body["questions"].length === 0)
+      return error(400, "invalid_request_error", "questions are missing")
+    const whole = JSON.stringify(answer(state, path, body))
+    return send(200, fault === "brokenJson" ? whole.slice(0, whole.length / 2) : whole)
+  }
   const format = formats[path]
   if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
   const asked = format.read(body)

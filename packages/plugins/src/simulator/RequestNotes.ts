@@ -21,7 +21,8 @@ export const FIELD = "simulation"
 /** What determines the answer to a request: the same for the same seed, row, sample and files. */
 export interface RequestNote {
   readonly seed: string
-  readonly text: string
+  /** Default: one that is generated. */
+  readonly text: string | undefined
   /** Arguments for each tool, as JSON. */
   readonly tools: ReadonlyMap<string, string>
 }
@@ -44,9 +45,12 @@ export const make = (seed: string): RequestNotes => {
     },
     note: (request) =>
       Effect.withFiberSucceed((fiber) => {
-        if (request._tag !== "Completion") return request
+        if (request._tag === "Embedding") return request
         const number = String(++last)
-        notes.set(number, noteOf(request, seed, fiber))
+        notes.set(
+          number,
+          request._tag === "Decision" ? noteOfDecision(request, seed, fiber) : noteOf(request, seed, fiber)
+        )
         const marked = (wire: string) => ({
           ...(request.providerOptions[wire] as Schema.JsonObject | undefined),
           [FIELD]: number
@@ -63,6 +67,22 @@ export const make = (seed: string): RequestNotes => {
 export const only = ({ providerOptions }: ModelRequest.ModelRequest): ModelRequest.Completion["providerOptions"] => {
   const number = (providerOptions["openai"] as Schema.JsonObject | undefined)?.[FIELD]
   return number === undefined ? {} : { openai: { [FIELD]: number } }
+}
+
+const noteOfDecision = (
+  request: ModelRequest.Decision,
+  seed: string,
+  fiber: Fiber.Fiber<unknown, unknown>
+): RequestNote => {
+  const { step, values } = fiber.getRef(CallContext.CallContext)
+  // The answer of each question is generated from the input, as a completion's is.
+  const model = request.model ?? ""
+  const own = fiber.getRef(Simulation.Own)?.({ step, model, prompt: ModelRequest.text(request), values, sample: 0 })
+  return {
+    seed: [seed, step, model, textOf(values)].join("\n"),
+    tools: new Map(),
+    text: own === undefined || typeof own === "string" ? own : JSON.stringify(own)
+  }
 }
 
 const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fiber<unknown, unknown>): RequestNote => {

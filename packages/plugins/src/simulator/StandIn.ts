@@ -39,7 +39,7 @@ export const make = (
       return api
     }
     const answer = <R extends ModelRequest.ModelRequest>(provider: string, request: R) => {
-      const { completion, embedding } = apiOf(provider)
+      const { completion, decision, embedding } = apiOf(provider)
       const { model = provider } = request
       const sent =
         <S extends ModelRequest.ModelRequest, A extends ModelResponse.ResponseTo<S>>(
@@ -50,7 +50,11 @@ export const make = (
             asked: { provider, model, request },
             stream: false
           })
-      const send = ModelClient.handle({ Completion: sent(completion), Embedding: sent(embedding) })
+      const send = ModelClient.handle({
+        Completion: sent(completion),
+        Embedding: sent(embedding),
+        ...(provider === "openai" && decision.takes(model) ? { Decision: sent(decision) } : undefined)
+      })
       return send(plain(request, model))
     }
     const batch = (provider: string): BatchProvider.BatchProvider => {
