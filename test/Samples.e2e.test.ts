@@ -47,6 +47,7 @@ describe("the samples of the documentation", () => {
 
   it("open the pages that show one thing with a flow that runs", () => {
     const guides = [
+      "decisions",
       "embeddings",
       "files",
       "from-code",

@@ -41,17 +41,35 @@ const partText = (part: unknown): string => {
 const contentText = (content: unknown): string =>
   typeof content === "string" ? content : list(content).map(partText).join("\n")
 
+/** The answer to a question, with its probability. */
+const decidedText = ([name, answer]: readonly [name: string, answer: unknown]): string => {
+  const { probabilities, probability, type, value } = fields(answer)
+  if (type === "refusal") return `${name}: refused`
+  const own = probability ?? fields(probabilities)[String(value)]
+  return `${name}: ${String(value)}${typeof own === "number" ? ` (${Format.share(own)})` : ""}`
+}
+
 /** The answer as its text, or as its parts. */
 export const answerText = (answer: unknown): string => {
-  const { dimensions, parts, refusal, vectors } = fields(answer)
+  const { answers, dimensions, parts, refusal, vectors } = fields(answer)
+  if (answers !== undefined) return Object.entries(fields(answers)).map(decidedText).join("\n")
   if (vectors !== undefined)
     return `${Format.of(Number(vectors), "vector")} of ${Format.of(Number(dimensions), "number")}`
   return refusal === undefined ? list(parts).map(partText).join("\n") : `refused: ${String(refusal)}`
 }
 
+/** A question of a decision, with the answers to choose from. */
+const questionText = (question: unknown): string => {
+  const { choices, instructions, levels, name } = fields(question)
+  const names = [...list(choices), ...list(levels)].map((one) => String(fields(one)["value"] ?? fields(one)["label"]))
+  return `${String(name)}: ${String(instructions)}${names.length === 0 ? "" : ` [${names.join(", ")}]`}`
+}
+
 /** The prompt as messages. */
 export const promptText = (request: unknown): string => {
-  const { inputs, messages } = fields(request)
+  const { inputs, messages, questions, state } = fields(request)
+  if (questions !== undefined)
+    return [`input: ${typeof state === "string" ? state : JSON.stringify(state)}`, ...list(questions).map(questionText)].join("\n")
   return inputs === undefined
     ? list(messages)
         .map((message) => `${String(fields(message)["role"])}: ${contentText(fields(message)["content"])}`)

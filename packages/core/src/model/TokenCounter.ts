@@ -50,7 +50,13 @@ const PER_REQUEST = 3
 /** The input tokens of a request: its text, its tools and its answer schema. Files are not counted. */
 export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): number => {
   if (request._tag === "Embedding") return request.inputs.reduce((sum, input) => sum + count(input), 0)
-  if (request._tag === "Decision") return PER_REQUEST + PER_MESSAGE + count(ModelRequest.text(request))
+  if (request._tag === "Decision")
+    return (
+      PER_REQUEST
+      + PER_MESSAGE
+      + count(ModelRequest.stateText(request.state))
+      + count(JSON.stringify(request.questions))
+    )
   let total = PER_REQUEST
   for (const message of request.messages) total += PER_MESSAGE + count(ModelRequest.messageText(message))
   if (request.tools.length > 0) total += count(JSON.stringify(request.tools))
