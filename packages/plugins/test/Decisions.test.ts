@@ -19,7 +19,7 @@ import {
 } from "@pipe/core"
 import { TestFlow, TestModel } from "@pipe/core/testing"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, type Layer, Schema } from "effect"
 import { Decision, DecisionModel } from "effect/ai"
 import type { DecisionCreateParams, Decision as WireDecision } from "openai/resources/decisions"
 import * as Wire from "./Wire.ts"
@@ -106,7 +106,7 @@ describe("the decisions API", () => {
           team: {
             type: "choice",
             value: "billing",
-            probabilities: { ...{ billing: 0.9, cards: 0.1 } },
+            probabilities: { billing: 0.9, cards: 0.1 },
             confidence: 0.9
           },
           anger: { type: "score", value: 0.4, probabilities: { calm: 0.6, angry: 0.4 }, confidence: 0.6 }

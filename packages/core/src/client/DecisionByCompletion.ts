@@ -1,6 +1,6 @@
 /**
  * Answers decisions by a completion with a JSON answer, for providers without decisions. It has no probabilities: a
- * number that a model writes about itself is none.
+ * number that a model writes about itself is not one.
  *
  * @internal
  */
@@ -56,7 +56,7 @@ const schemaOf = (question: ModelRequest.Question) => {
   }
 }
 
-/** The answer in a field of the completion; `undefined` when it is none. */
+/** The answer in a field of the completion; `undefined` when the question does not allow it. */
 const answerIn = (question: ModelRequest.Question, value: unknown): ModelResponse.Answer | undefined => {
   switch (question.type) {
     case "predicate":

@@ -234,7 +234,7 @@ export type Kind =
       readonly subject: Subject
       /** Many rows share a request. */
       readonly gathers: boolean
-      /** The author's functions that `run` calls, where it is none itself. Default: `run`. */
+      /** The author's functions that `run` calls, where it is not one itself. Default: `run`. */
       readonly meaning?: ReadonlyArray<Function>
       /** A plain function, which is cheaper to run again than to keep. */
       readonly computed: boolean

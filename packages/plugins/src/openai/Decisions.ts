@@ -65,7 +65,7 @@ const distribution = (
 
 const sure = ({ confidence }: Fields.Fields) => (isShare(confidence) ? { confidence } : undefined)
 
-/** The answer to a question; `undefined` when it is none. */
+/** The answer to a question; `undefined` when the question does not allow it. */
 const toAnswer = (question: ModelRequest.Question, value: unknown): ModelResponse.Answer | undefined => {
   const answer = Fields.fields(value)
   if (answer["type"] === "refusal") return { type: "refusal" }
