@@ -43,6 +43,9 @@ const layers: { readonly [name: string]: LayerLaws.Options<unknown>["layers"] } 
 for (const [name, stack] of Object.entries(layers)) {
   describe(name, () => {
     for (const { name: law, run } of laws(stack, { isPlanned: name !== "Cascade" })) it(law, run)
+    describe("with decisions", () => {
+      for (const { name: law, run } of laws(stack, { kind: "decision" })) it(law, run)
+    })
   })
 }
 

@@ -48,7 +48,9 @@ export interface Options<E> {
   readonly host: Layer.Layer<Flow.Host, Store.StoreError>
   /** The prompts of the rows, some of them equal. Default: ten. */
   readonly rows?: ReadonlyArray<string>
-  /** What the provider answers to a prompt. Default: a text that repeats it. */
+  /** The kind of request that the rows make. Default: `"completion"`. */
+  readonly kind?: "completion" | "decision"
+  /** What the provider answers to a prompt. Default: a text that repeats it, or a decision that depends on it. */
   readonly answer?: (call: TestModel.TestCall) => TestModel.Answer
   /**
    * Whether a plan knows each call. Set it to `false` for a layer that decides by answers, such as a cascade: its plan
@@ -64,6 +66,14 @@ const ROWS = ["a tree", "two bees", "a tree", "the sea", "a stone", "two bees", 
 /** Rows at the same time. */
 const CONCURRENCY = 4
 
+const QUESTION = { instructions: "Is it alive?", options: ["yes", "no"] } as const
+
+/** What the provider answers, unless it is said. */
+const answerOf =
+  <E>({ kind }: Options<E>) =>
+  ({ prompt }: TestModel.TestCall): TestModel.Answer =>
+    kind === "decision" ? { decision: /tree|bees/.test(prompt) ? "yes" : "no" } : `on ${prompt}`
+
 const BATCH = { polling: { first: "5 millis", most: "10 millis" } } as const
 
 /** What is tested, and the source of its rows. It is made where `cases` is called: the layer's code is looked for there. */
@@ -73,7 +83,7 @@ interface Tested<E> extends Options<E> {
 
 /** A flow of one step over the rows, and what came out. */
 const scenario = <E>(options: Tested<E>, more: { readonly onCall?: (count: number) => void } = {}) => {
-  const { answer = ({ prompt }) => `on ${prompt}`, layers } = options
+  const { answer = answerOf(options), layers } = options
   const answers = new Map<string, Array<string>>()
   const model = TestModel.make((call) => {
     more.onCall?.(model.calls().length)
@@ -81,13 +91,21 @@ const scenario = <E>(options: Tested<E>, more: { readonly onCall?: (count: numbe
   })
   const flow = (version = "1") => {
     const row = options.source
-    const reply = Flow.step(
-      "reply",
-      { row },
-      ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text),
-      // The step stays the same, whatever this module is built into.
-      { version, by: "laws" }
-    )
+    // The step stays the same, whatever this module is built into.
+    const policy = { version, by: "laws" }
+    const reply =
+      options.kind === "decision"
+        ? Flow.map(
+            "decided",
+            { reply: Flow.decide("reply", { row }, { ...QUESTION, ...policy }) },
+            ({ reply }) => `${reply.value} ${reply.probability}`
+          )
+        : Flow.step(
+            "reply",
+            { row },
+            ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text),
+            policy
+          )
     const [first = model.layer, ...rest] = [...layers, model.layer]
     // The last one needs no other.
     const stack = Stack.make(first, ...rest) as Layer.Layer<ModelClient.ModelClient, E, Flow.Host>
@@ -296,7 +314,7 @@ const ofFailures = <E>(options: Tested<E>): ReadonlyArray<Case.Case> => {
       Effect.gen(function* () {
         const bad = rows[rows.length - 1]!
         const reason = new AiError.ContentPolicyError({ description: "the provider refuses the text" })
-        const answer = options.answer ?? (({ prompt }) => `on ${prompt}`)
+        const answer = options.answer ?? answerOf(options)
         const { answers, flow } = scenario({
           ...options,
           answer: (call) => (call.prompt.includes(bad) ? TestModel.failure(reason) : answer(call))
