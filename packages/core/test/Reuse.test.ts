@@ -6,6 +6,8 @@ import * as Binomial from "../src/stats/Binomial.ts"
 import * as ErrorBound from "../src/semantic/ErrorBound.ts"
 import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
 import * as PromptCacheMinimum from "../src/price/PromptCacheMinimum.ts"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 
@@ -243,6 +245,17 @@ describe("the prompt caches of providers", () => {
     assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-sonnet-4-5")!.minimum, 1_024)
     assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-opus-4-1")!.minimum, 1_024)
     assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-3-haiku-20240307")!.minimum, 2_048)
+    // A second source, which has 1,024 for Claude Sonnet 4.6: the larger of two figures counts.
+    const table: {
+      readonly [model: string]: { readonly litellm_provider?: string; readonly prompt_cache_min_tokens?: number }
+    } = JSON.parse(readFileSync(join(import.meta.dirname, "fixtures/litellm.json"), "utf8"))
+    const known = Object.entries(table).filter(([, { litellm_provider }]) => litellm_provider === "anthropic")
+    assert.isAbove(known.length, 20)
+    for (const [model, { prompt_cache_min_tokens: minimum }] of known) {
+      if (minimum === undefined) continue
+      const own = PromptCacheMinimum.ruleOf("anthropic", model)!.minimum
+      assert.strictEqual(own, model === "claude-sonnet-4-6" ? 2_048 : minimum, model)
+    }
     const openai = PromptCacheMinimum.ruleOf("openai", "gpt-4o")
     assert.deepStrictEqual(
       [1_023, 1_024, 1_151, 1_152, 2_006].map((tokens) => PromptCacheMinimum.kept(openai, tokens)),

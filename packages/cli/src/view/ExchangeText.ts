@@ -69,7 +69,10 @@ const questionText = (question: unknown): string => {
 export const promptText = (request: unknown): string => {
   const { inputs, messages, questions, state } = fields(request)
   if (questions !== undefined)
-    return [`input: ${typeof state === "string" ? state : JSON.stringify(state)}`, ...list(questions).map(questionText)].join("\n")
+    return [
+      `input: ${typeof state === "string" ? state : JSON.stringify(state)}`,
+      ...list(questions).map(questionText)
+    ].join("\n")
   return inputs === undefined
     ? list(messages)
         .map((message) => `${String(fields(message)["role"])}: ${contentText(fields(message)["content"])}`)

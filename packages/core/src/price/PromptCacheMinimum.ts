@@ -3,9 +3,9 @@
  *
  * **Details** OpenAI, DeepSeek and Google's newer models find common prefixes automatically. Anthropic caches what a
  * request marks, and charges more for the first time. When a provider's page and measurements of its users disagree
- * (Claude Sonnet 4.6: 1,024 or 2,048), the larger figure is used. Sources, accessed 2026-11-25:
- * openai.com/index/api-prompt-caching, platform.claude.com/docs/en/build-with-claude/prompt-caching,
- * ai.google.dev/gemini-api/docs/caching, api-docs.deepseek.com/guides/kv_cache.
+ * (Claude Sonnet 4.6: 1,024 or 2,048), the larger figure is used. Sources, accessed 2026-11-25: LiteLLM's price table
+ * of 2026-07-24 (`prompt_cache_min_tokens`), openai.com/index/api-prompt-caching,
+ * platform.claude.com/docs/en/build-with-claude/prompt-caching, ai.google.dev/gemini-api/docs/caching, api-docs.deepseek.com/guides/kv_cache.
  *
  * **Example**
  *
@@ -34,8 +34,9 @@ export interface PromptCacheMinimum {
 
 const anthropic: ReadonlyArray<readonly [RegExp, number]> = [
   [/opus-4-[56]|haiku-4-5/, 4_096],
-  [/sonnet-4-6|haiku-3|3-5-haiku|3-haiku/, 2_048],
-  [/sonnet-4|opus-4|3-[57]-sonnet|3-opus/, 1_024]
+  [/opus-4-[78]|sonnet-4-6|haiku-3|3-5-haiku|3-haiku/, 2_048],
+  [/sonnet-[45]|opus-4|4-opus|4-sonnet|3-[57]-sonnet|3-opus/, 1_024],
+  [/opus-5|fable-5/, 512]
 ]
 
 /** The rule of a provider for a model; `undefined` when no cache is known. */
