@@ -1,6 +1,6 @@
 /** `pipe run --check`: what would go wrong is found before a call, and nothing is written. */
 import { assert, describe, it } from "@effect/vitest"
-import { existsSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { completion, serve } from "./Endpoint.ts"
 import { KEY } from "./Flows.ts"
@@ -77,6 +77,26 @@ describe("pipe run --check", { concurrent: false }, () => {
     const file = await check(missing, [], env)
     assert.strictEqual(file.code, 2)
     assert.include(file.stderr, "reviews.jsonl: there is no such file")
+  })
+
+  it("is not ended by a row that fails, and says when the run would be", async () => {
+    const cwd = project()
+    const text = FLOW.replace("MODEL", '"gpt-4o-mini"').replace('text.startsWith("Because")', "false")
+    writeFileSync(
+      join(cwd, "flow.ts"),
+      text.replace('new Error("no reason"))))', 'new Error("no reason"))), { onError: "fail" })')
+    )
+    const plan = await pipe(["plan", "flow.ts"], { cwd, env: {} })
+    assert.include(plan.stdout, "checked: 4 rows")
+    writeFileSync(
+      join(cwd, "flow.ts"),
+      text
+        .replace("schema: Review })", 'schema: Review, onError: "fail" })')
+        .replace("outputs:", "allowFailedRows: 9, outputs:")
+    )
+    const { code, stdout } = await check(cwd, ["--simulate"])
+    assert.include(stdout, "4 rows read")
+    assert.strictEqual(code, 1, stdout)
   })
 
   it("is data with --json, and counts with --limit", async () => {

@@ -353,13 +353,24 @@ describe("an edit of a layer", () => {
         Router.where(({ row }) => String(row).length >= bound),
         Router.where({ row: rows }, ({ row }) => String(row).length >= bound),
         Router.where({ row: rows }, ({ row }) => String(row).length >= bound),
-        Router.where({ row: rows }, ({ row }) => String(row).length > bound)
+        Router.where({ row: rows }, ({ row }) => String(row).length > bound),
+        Router.any(
+          Router.promptShorterThan(0),
+          Router.where({ row: rows }, ({ row }) => String(row).length > bound)
+        ),
+        Router.any(
+          Router.promptShorterThan(0),
+          Router.where({ row: rows }, ({ row }) => String(row).length >= bound)
+        ),
+        Router.all(Router.not(Router.where(({ row }) => String(row).length >= bound))),
+        Router.all(Router.not(Router.where(({ row }) => String(row).length > bound))),
+        Router.all(Router.not(Router.where(({ row }) => String(row).length > bound)))
       ]
       const { calls } = yield* edits(
         rules.map(() => node()),
         { layers: (at) => router(rules[at]!) }
       )
-      assert.deepStrictEqual(calls, [2, 0, 2, 2, 0, 2])
+      assert.deepStrictEqual(calls, [2, 0, 2, 2, 0, 2, 2, 2, 2, 2, 0])
       // A cache above it keys by the model that is chosen.
       const cached = yield* edits([node(), node()], {
         layers: (at) =>

@@ -440,6 +440,36 @@ const csvFiles: ReadonlyArray<OddFile> = [
     ]
   },
   {
+    name: "csv: the same in a file that cannot be read again",
+    bytes: gzipSync('id,text\n1,"a\n2,b\n3,"c\n4,d\n'),
+    read: csv(),
+    rows: [{ id: "4", text: "d" }],
+    failed: [
+      ["rows:2", "quote"],
+      ["rows:3", "a quote of line 2"],
+      ["rows:4", "a quote of line 2"]
+    ]
+  },
+  {
+    name: "csv: the same with lines that end in CR",
+    bytes: 'id,text\r1,"a\r2,b\r3,"c\r4,d\r',
+    read: csv(),
+    rows: [
+      { id: "2", text: "b" },
+      { id: "4", text: "d" }
+    ],
+    failed: [
+      ["rows:2", "quote"],
+      ["rows:4", "quote"]
+    ]
+  },
+  {
+    name: "csv: a delimiter of two bytes",
+    bytes: 'a§b\n"""x"""§"y"\n',
+    read: csv(Texts, { delimiter: "§" }),
+    rows: [{ a: '"x"', b: "y" }]
+  },
+  {
     name: "csv: a mark of UTF-8 is surer than an encoding that is said (data-01)",
     bytes: "\uFEFFa\né\n",
     read: csv(Texts, { encoding: "windows-1252" }),

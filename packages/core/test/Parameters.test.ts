@@ -1,7 +1,7 @@
 /** Parameters as inputs of nodes and as parts of paths: their values reach rows, keys and files. */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, Parameter, Runner, Sink, Source } from "@pipe/core"
-import { Effect, Schema } from "effect"
+import { Context, Duration, Effect, Layer, Schema } from "effect"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -95,6 +95,50 @@ describe("a parameter as an input", () => {
     })
   )
 
+  it.live("counts as its default when that is given, and a value without a form is like no other", () =>
+    Effect.gen(function* () {
+      const store = join(folder(), "store.db")
+      let made = 0
+      const wait = Parameter.make("wait", Schema.DurationFromMillis, { default: Duration.seconds(5) })
+      const word = Parameter.make("word", Schema.String, { default: "z" })
+      const step = Flow.step(
+        "step",
+        { n: numbers },
+        ({ n }) =>
+          Effect.map(Effect.all([wait, word]), ([wait, word]) => `${(made++, n)} ${Duration.toMillis(wait)} ${word}`),
+        { by: "step" }
+      )
+      const out: Array<unknown> = []
+      const flow = Flow.make("f", { outputs: [collect({ step }, out)], parameters: [wait, word] })
+      const last = (parameters: Readonly<Record<string, unknown>>) =>
+        Effect.map(run(flow, parameters, store), () => [made, (out.at(-1) as { readonly step: string }).step])
+      assert.deepStrictEqual(yield* last({}), [2, "2 5000 z"])
+      assert.deepStrictEqual(yield* last({ word: "z", wait: 5_000 }), [2, "2 5000 z"])
+      assert.deepStrictEqual(yield* last({ word: "q", wait: 6_000 }), [4, "2 6000 q"])
+      assert.deepStrictEqual(yield* last({ wait: 6_000 }), [6, "2 6000 z"])
+    })
+  )
+
+  it.live("is refused in a service and in a layer, where results would not depend on it", () =>
+    Effect.gen(function* () {
+      class Tone extends Context.Service<Tone, string>()("Tone") {}
+      const step = Flow.step("step", { n: numbers, language }, ({ n }) => Effect.map(Tone, (tone) => `${tone} ${n}`))
+      const output = () => collect({ step }, [])
+      const flow = (parameters: ReadonlyArray<Parameter.Any>) =>
+        Flow.make<readonly [ReturnType<typeof output>], never, never, Tone, never, never>("f", {
+          outputs: [output()],
+          services: Layer.effect(
+            Tone,
+            Effect.map(language, (language) => `in ${language}`)
+          ),
+          parameters
+        })
+      const exit = yield* Effect.exit(run(flow([])))
+      assert.include(String(exit), "list it, parameters: [language]")
+      assert.strictEqual((yield* run(flow([language]))).rows.failed, 0)
+    })
+  )
+
   it("of one name is one parameter, and the name can be a flag", () => {
     const other = Parameter.make("language", Schema.String)
     assert.throws(
@@ -103,6 +147,7 @@ describe("a parameter as an input", () => {
     )
     for (const name of ["", "my name", "-x", "1st", "a=b", "é"])
       assert.throws(() => Parameter.make(name, Schema.String), "a parameter cannot be named")
+    assert.throws(() => Parameter.make("n", Schema.Int, { default: 1.5 }), "its default does not fit its schema")
     assert.throws(() => Flow.map("m", { language }, ({ language }) => language), "names no node as its input")
   })
 })

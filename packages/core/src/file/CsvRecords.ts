@@ -132,11 +132,15 @@ const afterLine: Beginning = (bytes, leftOut) => {
   let isAfter = false
   return Stream.map(bytes, (chunk) => {
     if (isAfter) return chunk
-    const end = chunk.indexOf(0x0a)
-    leftOut(end === -1 ? chunk.length : end + 1)
-    if (end === -1) return chunk.subarray(chunk.length)
+    const end = chunk.findIndex((byte) => byte === 0x0a || byte === 0x0d)
+    if (end === -1) {
+      leftOut(chunk.length)
+      return chunk.subarray(chunk.length)
+    }
+    const after = chunk[end] === 0x0d && chunk[end + 1] === 0x0a ? end + 2 : end + 1
+    leftOut(after)
     isAfter = true
-    return chunk.subarray(end + 1)
+    return chunk.subarray(after)
   })
 }
 
@@ -174,7 +178,8 @@ const parsed = <E>(
             encoding: "latin1",
             record_delimiter: ["\r\n", "\n", "\r"],
             info: true,
-            raw: options.quote,
+            // Of a delimiter of several bytes, it has the first alone.
+            raw: options.quote && Buffer.byteLength(options.delimiter ?? "") <= 1,
             relax_quotes: true,
             relax_column_count: true
           })
@@ -185,7 +190,19 @@ const parsed = <E>(
         }
         const open = async (): Promise<AsyncIterable<Uint8Array>> =>
           start === START ? await withoutSeparator(input, named) : input
-        const records = Stream.fromAsyncIterable(groups(open, parserOf), (error) => {
+        /** A record as it is read; the quote of another row may have closed one of its own. */
+        const take = ({ info, raw, record }: Parsed): ReadonlyArray<CsvRecord> => {
+          const delimiter = options.delimiter ?? options.found ?? ","
+          const stray = raw === undefined ? undefined : strayQuote(record, raw, delimiter)
+          const isSpread = stray !== undefined && /[\r\n]/.test(raw!.trimEnd())
+          const place = here()
+          if (isSpread && options.from !== undefined) throw new CsvProblem(place, strayText(stray))
+          last = info
+          const read = toRecord(record, start.line - 1 + skippedLines + info.lines, before + info.bytes, stray)
+          return isSpread ? linesOf(raw!, place, read, strayText(stray)) : [read]
+        }
+        const problemOf = (error: unknown): E | CsvProblem => {
+          if (error instanceof CsvProblem) return error
           if (failure !== undefined) return failure.error
           if (!(error instanceof CsvError)) return new CsvProblem(here(), String(error))
           switch (error.code) {
@@ -199,18 +216,8 @@ const parsed = <E>(
             default:
               return new CsvProblem(here(), error.message)
           }
-        })
-        return Stream.mapEffect(Stream.flattenIterable(records), ({ info, raw, record }) => {
-          const stray =
-            raw === undefined ? undefined : strayQuote(record, raw, options.delimiter ?? options.found ?? ",")
-          // The quote of another row has closed it: the rows between are no cell.
-          if (stray !== undefined && options.from !== undefined && /\n(?=[^])/.test(raw!.trimEnd()))
-            return Effect.fail(new CsvProblem(here(), strayText(stray)))
-          last = info
-          return Effect.succeed(
-            toRecord(record, start.line - 1 + skippedLines + info.lines, before + info.bytes, stray)
-          )
-        })
+        }
+        return Stream.flattenIterable(Stream.fromAsyncIterable(readBy(groups(open, parserOf), take), problemOf))
       }
     )
   )
@@ -264,14 +271,31 @@ const strayQuote = (cells: ReadonlyArray<string>, raw: string, delimiter: string
       let end = at + 1
       while (end < raw.length && (raw[end] !== '"' || raw[end + 1] === '"')) end += raw[end] === '"' ? 2 : 1
       at = end + 1
-      if (at < raw.length && raw[at] !== delimiter && raw[at] !== "\r" && raw[at] !== "\n") return column
+      if (at < raw.length && !raw.startsWith(delimiter, at) && raw[at] !== "\r" && raw[at] !== "\n") return column
     } else {
       const end = raw.indexOf(delimiter, at)
       at = end === -1 ? raw.length : end
     }
-    at++
+    at += delimiter.length
   }
   return undefined
+}
+
+/** Reads the records of groups. Those before one that throws are given first. */
+async function* readBy(
+  groups: AsyncIterable<ReadonlyArray<Parsed>>,
+  take: (parsed: Parsed) => ReadonlyArray<CsvRecord>
+): AsyncGenerator<ReadonlyArray<CsvRecord>, void> {
+  for await (const group of groups) {
+    const records: Array<CsvRecord> = []
+    try {
+      for (const parsed of group) records.push(...take(parsed))
+    } catch (problem) {
+      yield records
+      throw problem
+    }
+    yield records
+  }
 }
 
 /** The records parsed so far, in groups. */
@@ -307,6 +331,18 @@ async function* groups(
     else await waiting
   }
 }
+
+/** The lines of what is not one record, where the file cannot be read again: each is a bad row. */
+const linesOf = (raw: string, { line }: Place, read: CsvRecord, problem: string): ReadonlyArray<CsvRecord> =>
+  raw
+    .trimEnd()
+    .split(/\r\n|\n|\r/)
+    .map((text, at) => ({
+      line: line + at,
+      offset: read.offset,
+      cells: [Buffer.from(text, "latin1").toString("utf8")],
+      problem: at === 0 ? problem : `a quote of line ${line} makes it a part of another row: close that quote`
+    }))
 
 const strayText = (cell: number): string =>
   `a quote in cell ${cell} is neither doubled nor at its end: double it, or set { quote: false } where quotes are letters`

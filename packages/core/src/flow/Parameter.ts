@@ -37,7 +37,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Fiber from "effect/Fiber"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as CallContext from "../client/CallContext.ts"
 import { FlowError } from "./FlowError.ts"
@@ -101,13 +101,17 @@ const unlisted = (name: string, known: Known | undefined): Effect.Effect<void> =
   )
 }
 
-/** Why a step cannot read a parameter: its results would not depend on the value. */
-const unkeyed = (name: string, { keyed, names }: Known, { step }: CallContext.CallContext): FlowError | undefined =>
-  step === "" || keyed.has(name) || !names.has(name)
-    ? undefined
-    : new FlowError({
-        message: `step ${step} reads parameter ${name}, which its results do not depend on: give it to the step as an input, such as { row, ${name} }`
-      })
+/** Why a step, a service or a layer cannot read a parameter: results would not depend on the value. */
+const unkeyed = (name: string, { keyed, names }: Known, { step }: CallContext.CallContext): FlowError | undefined => {
+  if (keyed.has(name) || !names.has(name)) return undefined
+  const way = `give it to a step as an input, such as { row, ${name} }`
+  return new FlowError({
+    message:
+      step === ""
+        ? `a service or a layer reads parameter ${name}, which no result depends on: list it, parameters: [${name}]; a parameter that is part of a path cannot be read there, so ${way}`
+        : `step ${step} reads parameter ${name}, which its results do not depend on: ${way}`
+  })
+}
 
 const lookUp = (parameter: Any, values: ReadonlyMap<string, unknown>): Option.Option<unknown> => {
   const { default: otherwise, name } = parameter.parameter
@@ -143,6 +147,8 @@ export const make = <A>(
     throw new FlowError({
       message: `a parameter cannot be named ${JSON.stringify(name)}, because its name is a flag: use letters, digits, - and _, beginning with a letter`
     })
+  if (options !== undefined && "default" in options && !Schema.is(schema)(options.default))
+    throw new FlowError({ message: `parameter ${name}: its default does not fit its schema` })
   const parameter: Parameter<A>["parameter"] = {
     name,
     schema,
@@ -209,7 +215,8 @@ export const isPath = (u: unknown): u is Path =>
 /** Returns a plain value as it is, or the value of a parameter or of a path with parameters in it. */
 export const valueOf = <A>(value: A): Effect.Effect<Resolved<A>> =>
   isParameter(value) || isPath(value)
-    ? (value as Effect.Effect<unknown> as Effect.Effect<Resolved<A>>)
+    ? // Where rows are says nothing about what they are.
+      Effect.provideService(value as Effect.Effect<unknown> as Effect.Effect<Resolved<A>>, Known, undefined)
     : Effect.succeed(value as Resolved<A>)
 
 /** The value in a run of what may be a parameter, or a path with parameters in it. */

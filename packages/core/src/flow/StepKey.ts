@@ -16,7 +16,6 @@ import type * as ModelClient from "../client/ModelClient.ts"
 import type * as ModelSettings from "../client/ModelSettings.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
-import * as StoredValue from "../encoding/StoredValue.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Node from "./Node.ts"
@@ -29,7 +28,7 @@ export interface StepKeyParts {
 export interface StepKeyEnvironment {
   /** Settings of the whole flow. */
   readonly settings: ModelSettings.ModelSettings
-  /** Parameters, except those that only name a file. */
+  /** Parameters that every step depends on, as their schemas have them in JSON. */
   readonly parameters: ReadonlyMap<string, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
   /** Describes the flow's services as text; `undefined` when they cannot be compared. */
@@ -131,8 +130,7 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
       policy.truncated === undefined ? (policy.settings ?? {}) : { ...policy.settings, truncated: policy.truncated },
       ...varyingOf(node)
     ]),
-    // A date, a set or a big integer has no JSON of its own.
-    parameters: JSON.parse(StoredValue.canonical(Object.fromEntries(environment.parameters)) ?? "null") as Schema.Json,
+    parameters: json(Object.fromEntries(environment.parameters)),
     // The order matters: a layer above a router differs from the same layer below it.
     stack: json(
       environment.layers.flatMap((layer) => {

@@ -45,6 +45,8 @@ export const Check = Schema.Struct({
   problems: Schema.Array(Schema.String),
   /** Rows that would fail whatever the answers are: they cannot be read, or a step fails before a call. */
   failed: Schema.Int,
+  /** Whether one of them ends the run. */
+  isEnd: Schema.Boolean,
   /** The first of them, at most 20 for each node. */
   failures: Schema.Array(CheckedRow),
   /** Rows that failed on placeholders. Only the run shows whether they fail. */
@@ -61,8 +63,12 @@ export const toJson = (check: Check): Schema.Json => encode(check) as Schema.Jso
 const encode = Schema.encodeSync(Check)
 
 /** Whether the run could start, and no more rows fail than the flow allows. */
-export const isSound = ({ failed, problems }: Check, allowFailedRows: number): boolean =>
-  problems.length === 0 && failed <= allowFailedRows
+export const isSound = ({ failed, isEnd, problems }: Check, allowFailedRows: number): boolean =>
+  problems.length === 0 && !isEnd && failed <= allowFailedRows
+
+/** Whether a failed row of a node ends the run. */
+const isEndOf = ({ kind }: Node.Any): boolean =>
+  ("policy" in kind ? kind.policy.onError : kind._tag === "Source" ? kind.onError : undefined) === "fail"
 
 /** Sorts what a plan has gathered into what is certain and what is not. */
 export const make = (
@@ -82,6 +88,9 @@ export const make = (
     rows: plan.rows,
     problems: [...more.problems, ...unpayable(gathered, plan, more.budget)],
     failed,
+    isEnd:
+      failed > flow.stopAfterFailedRows
+      || flow.graph.nodes.some((node) => isEndOf(node) && certain.some(({ first }) => first[0]?.node === node.name)),
     failures: certain.flatMap(({ first }) => first),
     unknown: plan.unplanned - failed,
     requests: counts.flatMap(({ first, model, provider, step }) => {
@@ -107,14 +116,19 @@ export const make = (
 
 /** Calls that a run refuses: of no model, and of an unknown price under a budget of money. */
 const unpayable = (
-  { at, counts, pricing }: PlanRun.Gathered,
+  { at, counts, flow, pricing }: PlanRun.Gathered,
   { unpriced }: PlanSchema.Plan,
   budget: BudgetAccount.BudgetLimits
 ): ReadonlyArray<string> =>
   unpriced.flatMap((model) => {
     const steps = [...new Set(counts.filter((one) => one.model === model).map(({ step }) => step))].join(", ")
     if (model === "") return [`no model is named for ${steps}: give one to the provider, to the step, or to a Router`]
-    if (budget.usd === undefined) return []
+    const own = flow.budget
+    const hasMoney =
+      budget.usd !== undefined
+      || own.models?.[model]?.usd !== undefined
+      || counts.some((one) => one.model === model && own.steps?.[one.step]?.usd !== undefined)
+    if (!hasMoney) return []
     const provider = counts.find((one) => one.model === model)?.provider
     return [
       `no price is known for ${model} (${steps}), which a budget of money needs. ${Pricing.advice(pricing, { at, model, provider })}`

@@ -73,6 +73,7 @@ const stateOf = (flow: Flow.Any, at: number, parameters: ReadonlyMap<string, unk
     flow,
     run: { name: "plan", tries: 1 },
     parameters,
+    isPlan: true,
     at,
     errors: {
       path: undefined,

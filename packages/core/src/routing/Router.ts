@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import type * as RowValues from "../client/RowValues.ts"
+import { FlowError } from "../flow/FlowError.ts"
 import type * as Node from "../flow/Node.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
@@ -50,7 +51,7 @@ export const layer = (options: {
   readonly strong: string
   readonly when: RoutingRule
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  choose((request, row) => (options.when(request, row) ? options.cheap : options.strong), {
+  choose((request, row) => (holdsIn(options.when(request, row)) ? options.cheap : options.strong), {
     baseline: options.strong,
     by: [options.cheap, options.strong, options.when.by]
   })
@@ -112,25 +113,47 @@ export const where: {
   const [inputs, holds] = given.length === 1 ? [{}, given[0]] : given
   const names = Object.keys(inputs)
   return Object.assign(
-    (_: ModelRequest.Completion, row: RowValues.Values) => names.every((name) => name in row) && holds(row),
+    (_: ModelRequest.Completion, row: RowValues.Values) => names.every((name) => name in row) && holdsIn(holds(row)),
     { by: names.length === 0 ? "where" : ["where", names] }
   )
 }
 
 type Condition = (row: RowValues.Erased) => boolean
 
+/** Throws for what is neither true nor false: a promise would always hold. */
+const holdsIn = (holds: boolean): boolean => {
+  if (holds !== true && holds !== false)
+    throw new FlowError({
+      message: `the rule of a Router returns a value of type ${typeof holds}: return true or false`
+    })
+  return holds
+}
+
 const put = (name: string, rules: ReadonlyArray<RoutingRule>, rule: RoutingRule): RoutingRule =>
   Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
     by: [name, ...rules.map((one) => one.by)]
   })
 
+type Rule = (request: ModelRequest.Completion, row: RowValues.Values) => boolean
+
+/** Each function captures a rule and the rest of them, not their list: so an author's rule is part of the key. */
+const every = ([rule, ...rest]: ReadonlyArray<Rule>): Rule => {
+  if (rule === undefined) return () => true
+  const others = every(rest)
+  return (request, row) => rule(request, row) && others(request, row)
+}
+
+const some = ([rule, ...rest]: ReadonlyArray<Rule>): Rule => {
+  if (rule === undefined) return () => false
+  const others = some(rest)
+  return (request, row) => rule(request, row) || others(request, row)
+}
+
 /** Holds when all rules hold. */
-export const all = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
-  put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
+export const all = (...rules: ReadonlyArray<RoutingRule>): RoutingRule => put("all", rules, every(rules))
 
 /** Holds when any of the rules holds. */
-export const any = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
-  put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
+export const any = (...rules: ReadonlyArray<RoutingRule>): RoutingRule => put("any", rules, some(rules))
 
 /** Holds when the rule does not. */
 export const not = (rule: RoutingRule): RoutingRule => put("not", [rule], (request, row) => !rule(request, row))

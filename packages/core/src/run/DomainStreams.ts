@@ -161,7 +161,7 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
           sourceRows(root, root.kind, env, (reading) => (read = reading)),
           (error) => {
             // Calls in flight are paid for: they may end.
-            state.stop({ kind: "failed", message: Store.messageOf(error) })
+            state.stop({ kind: "failed", message: Store.messageOf(error), isOfSource: true })
             return Stream.empty
           }
         )

@@ -13,6 +13,7 @@ import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Batch from "../batch/Batch.ts"
@@ -33,6 +34,8 @@ import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as SafeText from "../encoding/SafeText.ts"
+import * as StoredValue from "../encoding/StoredValue.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
 
@@ -63,6 +66,11 @@ export const services = Effect.fnUntraced(function* (
     const isReal = [LanguageModel.LanguageModel, EmbeddingModel.EmbeddingModel, ModelClient.ModelClient].some((model) =>
       own.mapUnsafe.has(model.key)
     )
+    if (isPlan === true && isReal)
+      return yield* new Node.FlowError({
+        message:
+          "the flow's `services` contain a model, which would be called without a plan: provide it in the stack, with FromLanguageModel.layer"
+      })
     return simulation !== undefined && isReal
       ? yield* notSimulated(
           "the flow's `services` contain a model: provide it in the stack, with FromLanguageModel.layer"
@@ -222,11 +230,33 @@ export const parameters = (flow: Flow.Any, values: ReadonlyMap<string, unknown>)
     })
   )
 
+/** A value as its schema has it in JSON. What has no form there is like no other value. */
+const keyOfParameter = ({ parameter }: Parameter.Any, value: unknown): unknown =>
+  Option.getOrElse(
+    Schema.encodeUnknownOption(Schema.toCodecJson(parameter.schema))(value),
+    () => StoredValue.canonical(value) ?? globalThis.crypto.randomUUID()
+  )
+
+/** The values that are part of the keys of all steps. A default counts as if it were not given. */
+const keyedParameters = (flow: Flow.Any, values: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> => {
+  const keyed = new Map<string, unknown>()
+  for (const one of flow.parameters) {
+    const { default: otherwise, name } = one.parameter
+    if (!values.has(name) || !flow.keyed.has(name)) continue
+    const key = keyOfParameter(one, values.get(name))
+    const isDefault =
+      Option.isSome(otherwise)
+      && RequestKey.canonical(keyOfParameter(one, otherwise.value)) === RequestKey.canonical(key)
+    if (!isDefault) keyed.set(name, key)
+  }
+  return keyed
+}
+
 /** What the keys of the flow's steps depend on, besides the steps themselves. */
 export const environment = (flow: Flow.Any, options: StepKey.StepKeyEnvironment): StepKey.StepKeyEnvironment => ({
   ...options,
   services: options.closures.textOf(flow.services),
-  parameters: new Map([...options.parameters].filter(([name]) => flow.keyed.has(name)))
+  parameters: keyedParameters(flow, options.parameters)
 })
 
 /** The keys of the steps, whichever models answer. */

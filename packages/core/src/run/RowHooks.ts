@@ -43,6 +43,8 @@ export interface Stop {
   readonly message: string
   /** Every call of this process fails, whatever the row: another process may have another key or network. */
   readonly isOfProcess?: boolean
+  /** A source cannot be read any further. */
+  readonly isOfSource?: boolean
 }
 
 /** What is kept of rows between replays. */

@@ -84,6 +84,8 @@ export interface RunStateInit {
   readonly flow: Flow.Any
   readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
   readonly parameters: ReadonlyMap<string, unknown>
+  /** Nothing but the failure of a source ends it. */
+  readonly isPlan?: boolean
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   /** Why nothing more can be stored; `undefined` when everything works. */
@@ -122,7 +124,7 @@ export const make = (init: RunStateInit): RunState => {
   const replays: Replays = { count: 0, isLast: true, suspendedRows: 0, suspended: undefined, statuses: undefined }
   const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
-  const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
+  const shared: Shared = { ...init, counts, stopping: makeStopping(init.isPlan === true), replays, rows, emit }
   const totals = RunTotals.make()
   const waits = WaitingFor.make()
   const summary: RunSummary.RunSummaryParts = {
@@ -193,12 +195,13 @@ export const make = (init: RunStateInit): RunState => {
 
 type Stopping = Pick<RunState, "stop" | "stopped" | "unstop" | "stopping">
 
-const makeStopping = (): Stopping => {
+const makeStopping = (isPlan: boolean): Stopping => {
   let stopped: RowHooks.Stop | undefined
   let stopping: Deferred.Deferred<void> = Deferred.makeUnsafe()
   return {
     stopped: () => stopped,
     stop: (why) => {
+      if (isPlan && why.isOfSource !== true) return
       stopped ??= why
       Deferred.doneUnsafe(stopping, Effect.void)
     },
