@@ -14,7 +14,7 @@ import { bin, flow, folder, pipe } from "./Process.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
 const KILLS = Soak.times(1, 200)
-const ROWS = Soak.times(600, 14_000)
+const ROWS = Soak.times(300, 14_000)
 const CONCURRENCY = 16
 
 // gpt-4o-mini: 0.15 and 0.60 USD per million tokens (platform.openai.com/docs/pricing, 2026-11-25), in picodollars a token.
@@ -61,7 +61,8 @@ const killed = (
       ...rest,
       onStart: (child) => {
         if (within === undefined) return
-        const after = Math.floor(Math.random() * within)
+        // From the first call on: before it there may be no store, and nothing to resume.
+        const after = 1 + Math.floor(Math.random() * within)
         const timer = setInterval(() => {
           if (simulator.requests() - before < after) return
           clearInterval(timer)

@@ -45,7 +45,7 @@ describe("an interrupted run", () => {
     () =>
       Effect.gen(function* () {
         const test = yield* setUp(
-          { "flow.ts": flow({ source: words(300), options: "concurrency: 8," }) },
+          { "flow.ts": flow({ source: words(150), options: "concurrency: 8," }) },
           { latency: "10 millis" }
         )
         const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
@@ -64,19 +64,19 @@ describe("an interrupted run", () => {
         // Calls in flight were waited for: none was cut, and none is an estimate.
         const resumed = yield* test.pipe("resume")
         assert.strictEqual(resumed.code, 0, resumed.stderr)
-        assert.strictEqual(test.simulator.requests(), 300)
+        assert.strictEqual(test.simulator.requests(), 150)
         assert.notInclude(resumed.stderr, "estimate")
         assert.deepStrictEqual(
           lines(test.read("out.jsonl")).map((line) => JSON.parse(line).row),
-          Array.from({ length: 300 }, (_, i) => `word ${i}`)
+          Array.from({ length: 150 }, (_, i) => `word ${i}`)
         )
         const again = yield* test.pipe("resume")
         assert.strictEqual(again.code, 2)
         assert.include(again.stderr, "is done: there is nothing to resume")
         // A second run takes everything over, with one line that says how much.
         const second = yield* test.pipe("run", "flow.ts")
-        assert.include(second.stderr, "reused: answer 300 of 300 rows")
-        assert.strictEqual(test.simulator.requests(), 300)
+        assert.include(second.stderr, "reused: answer 150 of 150 rows")
+        assert.strictEqual(test.simulator.requests(), 150)
       }),
     120_000
   )

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
+import * as Soak from "../../../test/Soak.ts"
 import { read } from "./ReadSource.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-files-"))
@@ -313,7 +314,7 @@ describe("a JSON array", () => {
             assert.deepStrictEqual(failed, [])
           }).pipe(Effect.runPromise)
         ),
-        { numRuns: 30 }
+        { numRuns: Soak.times(15, 300) }
       )
     )
   )
