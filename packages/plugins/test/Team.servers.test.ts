@@ -72,7 +72,7 @@ const cutAll = (url: string) =>
     )
   )
 
-const rows = Soak.times(400, 20_000)
+const rows = Soak.times(200, 20_000)
 
 describe.skipIf(!Servers.hasPostgres)("a server that is away", () => {
   const reference = Effect.gen(function* () {
@@ -255,7 +255,7 @@ describe.skipIf(!Servers.hasPostgres)("several processes on one server", () => {
     () =>
       Effect.gen(function* () {
         const url = yield* Servers.postgres
-        const count = Soak.times(300, 5_000)
+        const count = Soak.times(150, 5_000)
         for (const cache of [true, false]) {
           const simulator = yield* Simulator.start({ latency: "20 millis", seed: String(cache) })
           const [one, other] = [member(simulator, url, count, { cache }), member(simulator, url, count, { cache })]
