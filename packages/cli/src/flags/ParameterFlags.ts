@@ -49,9 +49,13 @@ const described = (ast: SchemaAST.AST): ReadonlyArray<string> => {
   return isNested(ast) ? ["as JSON"] : []
 }
 
+/** A value in the form that runs keep. */
+const encoded = (parameter: Described, value: unknown): Option.Option<Schema.Json> =>
+  Schema.encodeUnknownOption(codecOf(parameter))(value)
+
 /** A value as it is given on the command line. */
 const shown = (parameter: Described, value: unknown): string => {
-  const given = Option.getOrElse(Schema.encodeUnknownOption(codecOf(parameter))(value), () => value)
+  const given = Option.getOrElse(encoded(parameter, value), () => value)
   const item = itemOf(formOf(parameter))
   if (Array.isArray(given) && given.length > 0 && item !== undefined && !isNested(item)) return given.join(",")
   return typeof given === "object" && given !== null ? JSON.stringify(given) : String(given)
@@ -108,8 +112,7 @@ const read = (parameter: Described, given: string): Effect.Effect<unknown, Probl
     catch: () => {
       const example = Option.match(parameter.default, {
         onNone: () => "",
-        onSome: (value) =>
-          `, such as '${JSON.stringify(Option.getOrElse(Schema.encodeUnknownOption(codecOf(parameter))(value), () => null))}'`
+        onSome: (value) => `, such as '${JSON.stringify(Option.getOrNull(encoded(parameter, value)))}'`
       })
       return { message: `is not JSON: give it as one${example}` }
     }

@@ -10,10 +10,7 @@ import * as JsonText from "../answer/JsonText.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
-
-type SendCompletion = (
-  request: ModelRequest.Completion
-) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+import type { SendCompletion, SendDecision } from "./Send.ts"
 
 /** The completion that asks the same. */
 export const toCompletion = (request: ModelRequest.Decision): ModelRequest.Completion => {
@@ -110,8 +107,8 @@ const paid = (error: AiError.AiError, response: ModelResponse.CompletionResponse
 
 /** Answers decisions by completions. */
 export const over =
-  (send: SendCompletion) =>
-  (request: ModelRequest.Decision): Effect.Effect<ModelResponse.DecisionResponse, AiError.AiError> =>
+  (send: SendCompletion): SendDecision =>
+  (request) =>
     Effect.flatMap(send(toCompletion(request)), (response) => {
       const refused = ModelFailure.refusal(response)
       return refused === undefined ? toAnswers(request, response) : Effect.fail(paid(refused, response))

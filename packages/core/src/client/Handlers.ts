@@ -8,22 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as DecisionByCompletion from "./DecisionByCompletion.ts"
-import type { Send } from "./Send.ts"
-
-/** Sends completions. */
-export type SendCompletion = (
-  request: ModelRequest.Completion
-) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
-
-/** Sends embeddings. */
-export type SendEmbedding = (
-  request: ModelRequest.Embedding
-) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
-
-/** Sends decisions. */
-export type SendDecision = (
-  request: ModelRequest.Decision
-) => Effect.Effect<ModelResponse.DecisionResponse, AiError.AiError>
+import type { Send, SendCompletion, SendDecision, SendEmbedding } from "./Send.ts"
 
 /** What answers each kind of request. */
 export interface Handlers {

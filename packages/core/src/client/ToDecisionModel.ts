@@ -56,6 +56,14 @@ const toQuestion = (name: string, decision: Exclude<Decision.Any, Decision.Locat
   }
 }
 
+const distributionOf = ({
+  confidence,
+  probabilities
+}: Extract<ModelResponse.Answer, { readonly type: "choice" | "score" }>) => ({
+  ...(probabilities === undefined ? undefined : { probabilities }),
+  ...(confidence === undefined ? undefined : { confidence })
+})
+
 /** An answer as `effect/ai` takes it. */
 const toProviderAnswer = (answer: ModelResponse.Answer | undefined): DecisionModel.ProviderAnswer | undefined => {
   if (answer === undefined) return undefined
@@ -65,19 +73,9 @@ const toProviderAnswer = (answer: ModelResponse.Answer | undefined): DecisionMod
     case "predicate":
       return answer.probability === undefined ? undefined : { _tag: "Probability", probability: answer.probability }
     case "choice":
-      return {
-        _tag: "Classify",
-        label: answer.value,
-        ...(answer.probabilities === undefined ? undefined : { probabilities: answer.probabilities }),
-        ...(answer.confidence === undefined ? undefined : { confidence: answer.confidence })
-      }
+      return { _tag: "Classify", label: answer.value, ...distributionOf(answer) }
     case "score":
-      return {
-        _tag: "Rate",
-        rating: answer.value,
-        ...(answer.probabilities === undefined ? undefined : { probabilities: answer.probabilities }),
-        ...(answer.confidence === undefined ? undefined : { confidence: answer.confidence })
-      }
+      return { _tag: "Rate", rating: answer.value, ...distributionOf(answer) }
   }
 }
 

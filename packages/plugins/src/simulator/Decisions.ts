@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Fields from "../provider/Fields.ts"
 import type * as RequestNotes from "./RequestNotes.ts"
 import * as Script from "./Script.ts"
 import type * as Wire from "./Wire.ts"
@@ -64,14 +65,11 @@ const answerTo = (question: Wire.WireJson, key: string, own: unknown): unknown =
   }
 }
 
-const isRecord = (value: unknown): value is { readonly [name: string]: unknown } =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 /** The author's answers by the names of the questions. */
 const ownOf = (note: RequestNotes.RequestNote | undefined): { readonly [name: string]: unknown } => {
   try {
     const own: unknown = JSON.parse(note?.text ?? "{}")
-    return isRecord(own) ? own : {}
+    return Fields.isRecord(own) ? own : {}
   } catch {
     return {}
   }
