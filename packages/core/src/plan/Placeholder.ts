@@ -108,6 +108,12 @@ const answerTo = (question: ModelRequest.Question): ModelResponse.Answer => {
   }
 }
 
+const completionText = ({ responseFormat }: ModelRequest.Completion, tokens: number, number: number): string => {
+  if (responseFormat.type === "text") return textOf(tokens, number)
+  const schema = responseFormat.schema as JsonSchema
+  return JSON.stringify(valueOf(schema, schema, tokens, number, 0))
+}
+
 /** A placeholder answer of about `tokens` tokens, identified by its number. */
 export const make = <R extends ModelRequest.ModelRequest>(
   request: R,
@@ -121,40 +127,28 @@ export const make = <R extends ModelRequest.ModelRequest>(
     usage: Usage.zero,
     origin: "provider" as const
   }
-  const response: ModelResponse.ModelResponse =
-    request._tag === "Decision"
-      ? {
+  const answer = (): ModelResponse.ModelResponse => {
+    switch (request._tag) {
+      case "Decision":
+        return {
           _tag: "DecisionResponse",
           ...common,
           answers: Object.fromEntries(request.questions.map((question) => [question.name, answerTo(question)]))
         }
-      : request._tag === "Embedding"
-        ? {
-            _tag: "EmbeddingResponse",
-            ...common,
-            vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
-          }
-        : {
-            _tag: "CompletionResponse",
-            ...common,
-            finishReason: "stop",
-            parts: [
-              {
-                type: "text",
-                text:
-                  request.responseFormat.type === "text"
-                    ? textOf(tokens, number)
-                    : JSON.stringify(
-                        valueOf(
-                          request.responseFormat.schema as JsonSchema,
-                          request.responseFormat.schema as JsonSchema,
-                          tokens,
-                          number,
-                          0
-                        )
-                      )
-              }
-            ]
-          }
-  return response as ModelResponse.ResponseTo<R>
+      case "Embedding":
+        return {
+          _tag: "EmbeddingResponse",
+          ...common,
+          vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
+        }
+      case "Completion":
+        return {
+          _tag: "CompletionResponse",
+          ...common,
+          finishReason: "stop",
+          parts: [{ type: "text", text: completionText(request, tokens, number) }]
+        }
+    }
+  }
+  return answer() as ModelResponse.ResponseTo<R>
 }
