@@ -16,7 +16,7 @@ describe("the outputs of the documentation", () => {
   })
 
   // The longest of them start twenty commands: they are tried where there is time.
-  const long = ["docs/guides/batches.md", "docs/guides/cut-costs.md", "docs/guides/routing.md"]
+  const long = ["batches", "cut-costs", "routing", "runs"].map((name) => `docs/guides/${name}.md`)
 
   for (const page of pagesWithOutputs()) {
     it.skipIf(!Soak.isSoak && long.includes(page))(

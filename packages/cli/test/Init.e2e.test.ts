@@ -147,24 +147,28 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
   })
 
   for (const name of Object.keys(RUNTIMES)) {
-    it(name === "20" ? "is refused in one line by Node 20" : `runs on Node ${name}`, () => {
-      const { code, stderr } = exec(
-        runtime(name),
-        ["node_modules/@pipe/cli/dist/bin.js", "run", "flow.ts", "--simulate", "--no-cache"],
-        project
-      )
-      if (name === "20") {
-        assert.strictEqual(code, 1)
-        assert.match(
-          stderr,
-          /^pipe needs Node\.js 22\.19 or newer, and this is 20\.\d+\.\d+: install one from nodejs\.org\n$/
+    // The oldest one is tried by its refusal where time is short.
+    it.skipIf(!Soak.isSoak && name !== "20")(
+      name === "20" ? "is refused in one line by Node 20" : `runs on Node ${name}`,
+      () => {
+        const { code, stderr } = exec(
+          runtime(name),
+          ["node_modules/@pipe/cli/dist/bin.js", "run", "flow.ts", "--simulate", "--no-cache"],
+          project
         )
-      } else {
-        assert.strictEqual(code, 0, stderr)
-        assert.include(stderr, "3 rows read")
-        assert.notInclude(stderr, "Warning")
+        if (name === "20") {
+          assert.strictEqual(code, 1)
+          assert.match(
+            stderr,
+            /^pipe needs Node\.js 22\.19 or newer, and this is 20\.\d+\.\d+: install one from nodejs\.org\n$/
+          )
+        } else {
+          assert.strictEqual(code, 0, stderr)
+          assert.include(stderr, "3 rows read")
+          assert.notInclude(stderr, "Warning")
+        }
       }
-    })
+    )
   }
 
   it.skipIf(!Soak.isSoak)("runs on Deno, without reuse from run to run", () => {

@@ -9,6 +9,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as Servers from "../../../test/Servers.ts"
 import { flow, folder, KEY, lines, words } from "./Flows.ts"
 import { pipe } from "./Pipe.ts"
+import * as Soak from "../../../test/Soak.ts"
 
 const query = (location: string, sql: string) =>
   Effect.scoped(
@@ -101,7 +102,7 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
     60_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "measures, checks and prunes, on both",
     () =>
       Effect.gen(function* () {

@@ -137,7 +137,7 @@ const run = (version: Version, spread: boolean, store: string) =>
   })
 
 describe("random edits", () => {
-  const count = Soak.times(25, 500)
+  const count = Soak.times(12, 500)
   it.live(
     `${count} of them: each gives what it gives without a store, and sends again what depends on it alone`,
     () =>

@@ -195,7 +195,7 @@ describe("a CSV file", () => {
     })
   )
 
-  it.live("loses one row to a cell that is too long, and reads on (G2)", () =>
+  it.live.skipIf(!Soak.isSoak)("loses one row to a cell that is too long, and reads on (G2)", () =>
     Effect.gen(function* () {
       const { failed, rows } = yield* csv(`a,b\n1,2\n3,${"x".repeat(33 * 1024 * 1024)}\n5,6\n`)
       assert.deepStrictEqual(rows, [

@@ -278,7 +278,7 @@ describe.each(formats)("$name", (format) => {
   }
 
   // The limit is that of the transport: one format shows it where time is short.
-  const isLimitTried = Soak.isSoak || format.name === "chat by pool" || format.name.startsWith("embeddings")
+  const isLimitTried = Soak.isSoak || format.name === "chat by pool"
   it.live.skipIf(!isLimitTried)("does not read an answer without end", () =>
     Effect.gen(function* () {
       // Vectors may take 256 MiB, anything else 32; a stream comes in pieces.

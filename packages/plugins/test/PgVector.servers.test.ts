@@ -9,6 +9,7 @@ import { PgVector } from "@pipe/plugins"
 import { Effect, Exit, Layer } from "effect"
 import { createServer, type AddressInfo } from "node:net"
 import * as Servers from "../../../test/Servers.ts"
+import * as Soak from "../../../test/Soak.ts"
 
 const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
@@ -54,7 +55,7 @@ const open = (name: string) =>
   Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name, dimensions: 64, folder: undefined }))
 
 describe("PgVector", () => {
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "finds the nearest, as comparing with every one does; what one process adds the next one has; scopes stay apart",
     () =>
       Effect.scoped(

@@ -150,7 +150,7 @@ describe.skipIf(!Servers.hasPostgres)("a server that is away", () => {
     60_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "that hangs is left after the deadline of a statement, and nothing is written twice when it wakes",
     () =>
       Effect.gen(function* () {

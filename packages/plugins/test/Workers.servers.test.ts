@@ -10,6 +10,7 @@ import { join } from "node:path"
 import * as Servers from "../../../test/Servers.ts"
 import { open } from "./StoreContract.ts"
 import * as Wire from "./Wire.ts"
+import * as Soak from "../../../test/Soak.ts"
 
 const billed = (simulator: Simulator.Simulator): bigint =>
   simulator.bill().reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
@@ -139,7 +140,7 @@ describe.skipIf(!Servers.hasPostgres)("a run with workers", () => {
     60_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "keeps its budget over all processes, and uses nearly all of it",
     () =>
       Effect.gen(function* () {
@@ -209,7 +210,7 @@ describe.skipIf(!Servers.hasPostgres)("a run with workers", () => {
     60_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "continues without a worker whose key is refused, and says so",
     () =>
       Effect.gen(function* () {
@@ -244,7 +245,7 @@ describe.skipIf(!Servers.hasPostgres)("a run with workers", () => {
     60_000
   )
 
-  it.live(
+  it.live.skipIf(!Soak.isSoak)(
     "gives no rows to a worker with other code, and says what differs; without workers it computes them itself",
     () =>
       Effect.gen(function* () {
