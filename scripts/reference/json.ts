@@ -26,6 +26,7 @@ const KNOWN: { readonly [name: string]: string } = {
   "Schema.Json": "JSON",
   "ModelRequest.ModelRequest": "JSON",
   "Money.FromUsd": "USD",
+  "PriceTable.Named": "object: name, date, hash",
   "RunRepo.RunStatus": "string"
 }
 

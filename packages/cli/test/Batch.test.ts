@@ -46,7 +46,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
       const resumed = yield* run(["resume"], options)
       assert.strictEqual(resumed.code, 0, resumed.stderr)
       assert.match(resumed.stderr, /gpt-4o-mini \(batch\) +40 +0 +40/)
-      assert.match(resumed.stderr, /batch and flex tiers +\S+ +50\.0 %/)
+      assert.match(resumed.stderr, /batch, flex, decisions +\S+ +50\.0 %/)
       assert.deepStrictEqual(booked(cwd), { attempts: 40, cost: bill("openai", simulator) })
       assert.strictEqual(output(cwd).trim().split("\n").length, 40)
       assert.strictEqual(simulator.batches().length, 1)

@@ -28,6 +28,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import * as Database from "@pipe/core/Database"
 import type * as Flow from "@pipe/core/Flow"
+import * as PriceTable from "@pipe/core/PriceTable"
 import * as Pricing from "@pipe/core/Pricing"
 import * as Store from "@pipe/core/Store"
 import * as Context from "effect/Context"
@@ -73,16 +74,36 @@ export const migrate = (location: string): Effect.Effect<void, Store.StoreError>
       )
     : Effect.scoped(Effect.asVoid(Layer.build(existingStore(location))))
 
+/** Where public prices come from. */
+export interface PriceOptions {
+  /**
+   * The file that `pipe prices update` has written; without it, the prices of the package count. Default:
+   * `pipe-prices.json` in the working directory.
+   */
+  readonly prices?: string
+}
+
+/** The prices of a project: those of its file, over those of the package. */
+const pricing = ({
+  prices = PriceTable.FILE
+}: PriceOptions): Layer.Layer<Pricing.Pricing, PriceTable.PriceTableError> =>
+  Layer.effect(
+    Pricing.Pricing,
+    Effect.flatMap(PriceTable.read(prices), (table) => Effect.orDie(Pricing.make({}, { table })))
+  ).pipe(Layer.provide(platform))
+
 /**
- * Uses the store of a project: a SQLite file (default `.pipe/pipe.db` in the working directory), or `postgres://…`.
+ * Uses the store of a project: a SQLite file (default `.pipe/pipe.db` in the working directory), or `postgres://…`, and its
+ * table of prices.
  */
 export const layer = (
-  options?: { readonly store?: string } & ServerOptions
-): Layer.Layer<Flow.Host, Store.StoreError> =>
-  withStore<Store.StoreError>(
-    options?.store !== undefined && isPostgres(options.store)
+  options: { readonly store?: string } & ServerOptions & PriceOptions = {}
+): Layer.Layer<Flow.Host, Store.StoreError | PriceTable.PriceTableError> =>
+  hosted<Store.StoreError, PriceTable.PriceTableError>(
+    options.store !== undefined && isPostgres(options.store)
       ? postgres(options.store, options)
-      : Store.layer(options?.store ?? ".pipe/pipe.db")
+      : Store.layer(options.store ?? ".pipe/pipe.db"),
+    pricing(options)
   )
 
 /** A store that must exist: it is not replaced by one in memory. */
@@ -102,10 +123,13 @@ export const newDatabase = (location: string): Effect.Effect<Database.Service, S
 /** Uses a store in memory: nothing is kept after the run. */
 export const layerMemory: Layer.Layer<Flow.Host> = Layer.suspend(() => withStore(Store.layerMemory))
 
-/** Uses your own store. */
+/** Uses your own store, and the prices of the package. */
 export const withStore = <E>(
   store: Layer.Layer<Store.Store, E, FileSystem.FileSystem | Path.Path>
-): Layer.Layer<Flow.Host, E> =>
-  Layer.mergeAll(Pricing.layer().pipe(Layer.orDie), Store.layerCache.pipe(Layer.provideMerge(store))).pipe(
-    Layer.provideMerge(platform)
-  )
+): Layer.Layer<Flow.Host, E> => hosted(store, Pricing.layer().pipe(Layer.orDie))
+
+const hosted = <E, PE = never>(
+  store: Layer.Layer<Store.Store, E, FileSystem.FileSystem | Path.Path>,
+  prices: Layer.Layer<Pricing.Pricing, PE>
+): Layer.Layer<Flow.Host, E | PE> =>
+  Layer.mergeAll(prices, Store.layerCache.pipe(Layer.provideMerge(store))).pipe(Layer.provideMerge(platform))

@@ -33,7 +33,10 @@ import * as Sdk from "./provider/Sdk.ts"
 
 /** The options of `OpenAi.layer`. */
 export interface Options extends Connection.Options {
-  /** The API for completions. Default: `"chat"`. */
+  /**
+   * The API for completions. Default: chat completions, and responses for what a model takes there only: tools of models
+   * that think, and the effort `max`.
+   */
   readonly api?: "chat" | "responses"
   /**
    * How the required JSON is specified. `"schema"`: the endpoint enforces the schema; a model that refuses it receives
@@ -86,7 +89,7 @@ export const layer = (
       const name = options.provider ?? Option.getOrElse(pricing.providerOf(options.baseUrl ?? baseUrl), () => "openai")
       const api = Api.make({
         provider: name,
-        api: options.api ?? "chat",
+        api: options.api,
         structuredOutput: options.structuredOutput ?? "schema",
         isOfficial: baseUrl === OFFICIAL,
         // Other endpoints may have models of the same names.
@@ -101,6 +104,9 @@ export const layer = (
           embedding: api.embedding,
           decision: api.decision,
           batchProvider: () => Batches.make(connection, api),
+          // With an API of the author's choice, what it lacks is refused.
+          ...(options.api === undefined ? { leavesOut: api.leavesOut } : undefined),
+          serviceTiers: api.serviceTiers,
           models: "/models",
           answers: [
             ...Provider.modelsOf(options),

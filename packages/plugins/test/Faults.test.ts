@@ -246,7 +246,7 @@ describe("a request", () => {
 })
 
 describe("a plan", () => {
-  it.live("B5: has the most that an image is, and says of other files that it has nothing", () =>
+  it.live("B5: has the most that an image is, and says of other files that it guesses", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const planOf = (mediaType: string) =>
@@ -262,7 +262,7 @@ describe("a plan", () => {
         const image = yield* planOf("image/png")
         assert.isAtLeast(image.lines[0]!.inputTokens, 2_833 + 8 * 5_667)
         const sound = yield* planOf("audio/wav")
-        assert.match(String(sound.notes), /a file of type audio\/wav.*none are counted/)
+        assert.match(String(sound.notes), /a file of type audio\/wav.*a guess is counted/)
       })
     )
   )

@@ -419,6 +419,8 @@ describe("the wire", () => {
         yield* Wire.ask(
           provider(`${server.url}/v1`),
           Wire.question("x", {
+            // Of this model nothing is known, so everything is sent.
+            model: "my-model",
             settings: {
               temperature: 0,
               topP: 0.5,

@@ -8,7 +8,7 @@ import * as ExitCode from "../process/ExitCode.ts"
 import * as Switch from "./Switch.ts"
 import * as Time from "./Time.ts"
 
-const FAULTS = ["rateLimit", "serverError", "brokenJson", "drop", "wrongSchema"] as const
+const FAULTS = ["rateLimit", "serverError", "brokenJson", "drop", "wrongSchema", "flexUnavailable"] as const
 
 export const flags = {
   simulate: Switch.make("simulate", "use a simulator on this machine: no key, no cost, separate outputs"),

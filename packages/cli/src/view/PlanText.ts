@@ -1,6 +1,7 @@
 /** A plan as text. */
 import * as Money from "@pipe/core/Money"
 import type * as Plan from "@pipe/core/Plan"
+import * as PriceTable from "@pipe/core/PriceTable"
 import * as Format from "@pipe/core/internal/Format"
 import { count } from "@pipe/core/internal/Format"
 import type * as RunEvent from "@pipe/core/RunEvent"
@@ -93,6 +94,7 @@ export const render = (plan: Plan.Plan): string => {
       "",
       `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${Format.duration(Math.ceil(plan.milliseconds / 1_000) * 1_000, "seconds")}`}`
     )
+  if (plan.prices !== undefined) lines.push("", `  prices: ${PriceTable.describe(plan.prices)}`)
   const all = total(plan)
   if (plan.strategies.length > 1 && all !== "unknown") {
     // What the head line leaves out, every strategy leaves out.

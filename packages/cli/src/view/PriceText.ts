@@ -1,5 +1,6 @@
 /** Prices as text. */
 import * as Format from "@pipe/core/internal/Format"
+import * as ModelFacts from "@pipe/core/internal/ModelFacts"
 import * as Money from "@pipe/core/Money"
 import * as Price from "@pipe/core/Price"
 import * as Table from "./Table.ts"
@@ -57,7 +58,12 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
     lines.push(`    ${"each request".padEnd(20)} ${Money.format(price.fees.request)}`)
   if (price.fees?.search !== undefined)
     lines.push(`    ${"each web search".padEnd(20)} ${Money.format(price.fees.search)}`)
+  const tiers = ModelFacts.of(price.model)?.tiers
+  const own = price.tiers[0].services ?? {}
+  for (const [tier, rates] of Object.entries(own))
+    lines.push(`    ${tier.padEnd(20)} ${usd(rates, "uncachedInput")} input, ${usd(rates, "output")} output`)
   for (const tier of ["batch", "flex"]) {
+    if (tier in own || (tier === "flex" && tiers?.includes(tier) === false)) continue
     const whole = Price.cost(price, oneMillion, { provider: price.provider })
     const part = Price.cost(price, oneMillion, { provider: price.provider, serviceTier: tier })
     if (whole === undefined || part === undefined || whole === 0n) continue
@@ -65,6 +71,7 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
   }
   if (price.contextWindow !== undefined)
     lines.push(`    context window       ${Format.count(price.contextWindow)} tokens`)
+  for (const line of ModelFacts.describe(price.model)) lines.push(`    ${line}`)
   return lines.join("\n")
 }
 

@@ -3,6 +3,7 @@
  * and by strategy, the failed rows, and the plan compared with the result.
  */
 import * as Money from "@pipe/core/Money"
+import * as PriceTable from "@pipe/core/PriceTable"
 import type * as Report from "@pipe/core/Report"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import { count } from "@pipe/core/internal/Format"
@@ -55,7 +56,8 @@ export const render = (report: Report.Report): string => {
     ["rows", summary === undefined ? "–" : count(summary.rows.read)],
     ["failed", summary === undefined ? count(report.failures.length) : count(summary.rows.failed)],
     ["calls", count(report.spent.reduce((sum, spent) => sum + spent.attempts, 0))],
-    ["time", summary === undefined ? "–" : Format.duration(summary.milliseconds)]
+    ["time", summary === undefined ? "–" : Format.duration(summary.milliseconds)],
+    ...(summary?.prices === undefined ? [] : [["prices", PriceTable.describe(summary.prices)] as const])
   ]
   const estimated = Money.sum(report.spent.map((spent) => spent.estimatedCost))
   const status = statusOf(report)

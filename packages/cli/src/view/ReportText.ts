@@ -2,6 +2,7 @@
 import * as Format from "@pipe/core/internal/Format"
 import * as RunTotals from "@pipe/core/internal/RunTotals"
 import * as Money from "@pipe/core/Money"
+import * as PriceTable from "@pipe/core/PriceTable"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Table from "./Table.ts"
 
@@ -22,7 +23,7 @@ export const strategies = [
   ["pack", "packed prompts"],
   ["router", "model routing"],
   ["promptCache", "provider's prompt cache"],
-  ["serviceTier", "batch and flex tiers"],
+  ["serviceTier", "batch, flex, decisions"],
   ["asides", "calls of layers' own"]
 ] as const
 
@@ -141,7 +142,7 @@ const steps = ({ steps }: Summary): ReadonlyArray<string> =>
     { indent: INDENT, ruled: true }
   )
 
-const totals = ({ calls, cost, fees, tokens, unpriced }: Summary): ReadonlyArray<string> => {
+const totals = ({ calls, cost, fees, prices, tokens, unpriced }: Summary): ReadonlyArray<string> => {
   const { answers, attempts, failedAttempts, failedCost, failedRowsCost, reaskCost } = calls
   const amount = (of: Money.Money) => money(of, unpriced, attempts)
   const semantic = answers.semantic === 0 ? "" : `, ${count(answers.semantic)} reused by meaning`
@@ -160,7 +161,8 @@ const totals = ({ calls, cost, fees, tokens, unpriced }: Summary): ReadonlyArray
       ["average per call", average],
       ...(failedCost === undefined || failedAttempts === 0 ? [] : [["for failed calls", amount(failedCost)]]),
       ...(reaskCost === undefined ? [] : [["for re-asks", amount(reaskCost)]]),
-      ...(failedRowsCost === undefined ? [] : [["for failed rows", amount(failedRowsCost)]])
+      ...(failedRowsCost === undefined ? [] : [["for failed rows", amount(failedRowsCost)]]),
+      ...(prices === undefined ? [] : [["prices", PriceTable.describe(prices)]])
     ],
     INDENT
   )

@@ -13,7 +13,7 @@ import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Simulation from "../client/Simulation.ts"
-import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -90,13 +90,20 @@ export const make = (options: Options): ModelClient.Send => {
       const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
       const { step: name } = CallContext.callerOf(call)
-      return send(sender, {
+      const sent = send(sender, {
         request,
         resolved,
         content,
         line: { key, step: name, row, tries: 1 },
         isSingle: single === "kept"
       })
+      const words = resolved === request ? [] : ModelClient.leftOut(next.layers, request)
+      return words.length === 0
+        ? sent
+        : Effect.andThen(
+            Effect.forEach(words, (text) => sender.warn(text), { discard: true }),
+            sent
+          )
     })
 }
 

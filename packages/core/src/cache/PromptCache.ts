@@ -129,7 +129,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       const rule = ModelClient.promptCacheOf(next.layers, model)
       const minimum = options.minTokens ?? rule?.minimum
       // The requests of a batch run in parallel, and rarely find each other's prefix.
-      if (minimum === undefined || LayerAnnotations.tierOf(next.layers, call.step) === "batch")
+      if (minimum === undefined || LayerAnnotations.tierOf(next.layers, call.step, model) === "batch")
         return next.send(request)
       const text = fiber.getRef(Varying.Varying)?.text
       const place = text === undefined ? undefined : Varying.find(request, text)

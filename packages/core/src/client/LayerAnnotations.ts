@@ -19,7 +19,8 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type { ModelRequest } from "../model/ModelRequest.ts"
+import type * as Schema from "effect/Schema"
+import type { ModelRequest, Settings } from "../model/ModelRequest.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as RequestKey from "../model/RequestKey.ts"
@@ -55,13 +56,26 @@ export const Routes = Context.Reference<Routes | undefined>("@pipe/core/LayerAnn
 /** One of the requests that a cascade makes for a request. */
 export interface CascadeRequest extends PlanStop.CascadeRequest {}
 
+/** What a judge needs to work. */
+export interface JudgeNeeds {
+  /** Settings of the requests to the cheaper models. */
+  readonly settings?: ReadonlyArray<keyof Settings>
+  /** The model that answers decisions with probabilities. */
+  readonly decisionsOf?: string
+}
+
 /** Describes a cascade for plans and for tuning. */
 export interface Cascades {
   /** The name used in place of a model's name. */
   readonly name: string
   readonly models: ReadonlyArray<string>
   /** The part of each judge that changes its verdict. */
-  readonly judges: ReadonlyArray<{ readonly name: string; readonly key: string }>
+  readonly judges: ReadonlyArray<{
+    readonly name: string
+    readonly key: string
+    /** What a model must take for the judge to work. */
+    readonly needs?: JudgeNeeds | undefined
+  }>
   /** The routing file; `undefined` for a cascade with manual rules. */
   readonly file: string | undefined
   /** The content of the file; `undefined` when it does not exist. */
@@ -99,21 +113,28 @@ export interface ServiceTier {
   readonly tier: string
   /** The steps that it applies to. Default: all. */
   readonly steps?: ReadonlyArray<string> | undefined
+  /** The models that have the tier. Default: all. */
+  readonly models?: ((model: string) => boolean) | undefined
 }
 
-/** The layer requests a service tier, such as `batch`. */
+/** The layer requests a service tier, such as `batch` or `flex`. */
 export const ServiceTier = Context.Reference<ServiceTier | undefined>("@pipe/core/LayerAnnotations/ServiceTier", {
   defaultValue: () => undefined
 })
 
-/** The service tier that a stack requests for the calls of a step; `undefined` when it requests none. */
-export const tierOf = (layers: ReadonlyArray<LayerInfo> = [], step: string): string | undefined => {
+/** The service tier that a stack requests for a step's calls of a model; `undefined` when it requests none. */
+export const tierOf = (layers: ReadonlyArray<LayerInfo> = [], step: string, model: string): string | undefined => {
   for (const layer of layers) {
-    const { steps, tier } = get(layer, ServiceTier) ?? {}
-    if (tier !== undefined && (steps === undefined || steps.includes(step))) return tier
+    const { models, steps, tier } = get(layer, ServiceTier) ?? {}
+    const applies = (steps === undefined || steps.includes(step)) && (models === undefined || models(model))
+    if (tier !== undefined && applies) return tier
   }
   return undefined
 }
+
+/** Tests whether a stack sends requests in batches. */
+export const batches = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
+  layers.some((layer) => get(layer, ServiceTier)?.tier === "batch")
 
 /**
  * `resolve` shows everything that the layer does to a request, and answers pass unchanged. A cache above can then key by
@@ -211,6 +232,23 @@ export interface Provider {
   readonly prices?: Pricing.Overrides | undefined
   /** How it caches the beginning of a prompt to a model; `undefined` for a model without such a cache. */
   readonly promptCache?: ((model: string) => PromptCacheRule | undefined) | undefined
+  /** How its service tiers are requested. Default: it has none. */
+  readonly serviceTiers?: ServiceTiers | undefined
+  /** Whether a model of it answers decisions with probabilities. Default: not known. */
+  readonly decides?: ((model: string) => boolean) | undefined
+  /** What it leaves out of a request because its model refuses it, in sentences. */
+  readonly leftOut?: ((request: ModelRequest) => ReadonlyArray<string>) | undefined
+}
+
+/** How the service tiers of a provider are requested. */
+export interface ServiceTiers {
+  /** The provider options that request a tier for a model; `undefined` when the model does not have it. */
+  readonly options: (
+    tier: string,
+    model: string
+  ) => { readonly [provider: string]: { readonly [option: string]: Schema.Json } } | undefined
+  /** The tier that a request asks for, `"default"` for the ordinary one; `undefined` when it names none. */
+  readonly of: (request: ModelRequest) => string | undefined
 }
 
 /** How a provider caches the beginning of a prompt, and charges it less when it occurs again. */

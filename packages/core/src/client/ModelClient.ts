@@ -35,7 +35,6 @@ import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Pricing from "../price/Pricing.ts"
-import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Aside from "./Aside.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -44,6 +43,7 @@ import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import { handle, refuse } from "./Handlers.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
+import * as LayerEvent from "./LayerEvent.ts"
 import * as LayerFault from "./LayerFault.ts"
 import type * as PlanStop from "./PlanStop.ts"
 import * as ProviderCall from "./ProviderCall.ts"
@@ -53,44 +53,18 @@ import type { LayerInfo, Service } from "./Service.ts"
 import * as Simulation from "./Simulation.ts"
 
 export { handle, type Handlers } from "./Handlers.ts"
+export {
+  decides,
+  endpointOf,
+  hasProviders,
+  inTier,
+  leftOut,
+  promptCacheOf,
+  providerOf,
+  tierAsked
+} from "./StackProviders.ts"
 export type { Resolve, Send, SendCompletion, SendDecision, SendEmbedding } from "./Send.ts"
 export type { LayerInfo, Service } from "./Service.ts"
-
-/** The provider that answers for a model: the last one, or the one whose prefix matches the model's name. */
-export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
-  providerIn(layers, model)?.name ?? ""
-
-/** The address that answers for a model; `""` for the provider's own. */
-export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string => {
-  const provider = providerIn(layers, model)
-  return (provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.endpoint) ?? ""
-}
-
-/** How the provider that answers for a model caches the beginning of a prompt; `undefined` when no cache is known. */
-export const promptCacheOf = (
-  layers: ReadonlyArray<LayerInfo> = [],
-  model: string
-): LayerAnnotations.PromptCacheRule | undefined => {
-  const provider = providerIn(layers, model)
-  const own = provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.promptCache
-  return own === undefined ? PromptCacheMinimum.ruleOf(provider?.name ?? "", model) : own(model)
-}
-
-const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
-  const heads = LayerAnnotations.headsOf(layers)
-  const head = heads.findIndex((at) =>
-    model.startsWith(LayerAnnotations.get(layers[at]!, LayerAnnotations.ModelPrefix)!)
-  )
-  const end = head < 0 ? undefined : heads[head + 1]
-  return layers[(end ?? layers.length) - 1]
-}
-
-/** Tests whether a stack, and the stack of each of several providers, ends in a provider. */
-export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
-  [...LayerAnnotations.headsOf(layers).slice(1), layers.length].every((end) => {
-    const last = layers[end - 1]
-    return last !== undefined && LayerAnnotations.get(last, LayerAnnotations.Provider) !== undefined
-  })
 
 /** The client of the stack in context. */
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
@@ -528,6 +502,12 @@ export interface ProviderOptions {
   readonly prices?: Pricing.Overrides
   /** How it caches the beginning of a prompt. Default: known for public providers by name, otherwise none. */
   readonly promptCache?: LayerAnnotations.Provider["promptCache"]
+  /** How its service tiers are requested. Default: it has none. */
+  readonly serviceTiers?: LayerAnnotations.ServiceTiers
+  /** Whether a model answers decisions with probabilities. Default: not known. */
+  readonly decides?: (model: string) => boolean
+  /** What `resolve` leaves out of a request because its model refuses it, in sentences. Each is a warning once. */
+  readonly leftOut?: (request: ModelRequest.ModelRequest) => ReadonlyArray<string>
   /** The functions that make up the provider, when `send` does not name them. */
   readonly code?: ReadonlyArray<Function>
   /**
@@ -542,7 +522,8 @@ const providerInfo = (
   code: NonNullable<LayerInfo["code"]>,
   isSimulated: boolean
 ): LayerInfo => {
-  const { account, answers, check, credentials, endpoint, name, prices, promptCache } = options
+  const { account, answers, check, credentials, decides, endpoint, leftOut, name, prices, promptCache, serviceTiers } =
+    options
   return {
     name,
     ...(answers === false ? { answers: [name] } : { answers: [name, answers], code }),
@@ -556,7 +537,10 @@ const providerInfo = (
       credentials,
       check,
       prices,
-      promptCache
+      promptCache,
+      serviceTiers,
+      decides,
+      leftOut
     })
   }
 }
@@ -593,6 +577,7 @@ export const provider = (options: ProviderOptions): Service => {
     return ProviderCall.make(inside === undefined ? base : inside(options.name, base))
   }
   const { batch, embeddings, name } = options
+  const warn = LayerEvent.once()
   return {
     resolve,
     layers: [providerInfo(options, own, built !== undefined)],
@@ -611,25 +596,36 @@ export const provider = (options: ProviderOptions): Service => {
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const isSimulated = (fiber.getRef(Simulation.Simulation) ?? built) !== undefined
         const ask = asker(runHooks, isSimulated)
-        const one = <R extends ModelRequest.ModelRequest>(request: R) =>
-          ask(
+        const one = <R extends ModelRequest.ModelRequest>(request: R) => {
+          const serviceTier = options.serviceTiers?.of(request)
+          return ask(
             {
               request,
               provider: options.name,
               startedAt: clock.currentTimeMillisUnsafe(),
+              ...(serviceTier === undefined ? undefined : { serviceTier }),
               ...(isReask ? { isReask } : undefined),
               ...(isSimulated ? { isSimulated } : undefined)
             },
             { clock, hooks, step, expected }
           )
+        }
         const request = resolve(asked, call)
         const refused = options.refuse?.(request)
         if (refused !== undefined) return refuse(name, refused)
-        return request._tag === "Embedding"
-          ? (EmbeddingParts.send(request, embeddings, (part) =>
-              Effect.flatMap(one(part), (response) => EmbeddingParts.checked(part, response))
-            ) as ReturnType<typeof one<typeof asked>>)
-          : one(request)
+        const sent =
+          request._tag === "Embedding"
+            ? (EmbeddingParts.send(request, embeddings, (part) =>
+                Effect.flatMap(one(part), (response) => EmbeddingParts.checked(part, response))
+              ) as ReturnType<typeof one<typeof asked>>)
+            : one(request)
+        const words = request === asked ? [] : (options.leftOut?.(asked) ?? [])
+        return words.length === 0
+          ? sent
+          : Effect.andThen(
+              Effect.forEach(words, (text) => warn(text), { discard: true }),
+              sent
+            )
       })
     )
   }

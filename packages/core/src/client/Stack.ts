@@ -34,6 +34,7 @@ import * as Ledger from "../ledger/Ledger.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import * as RateLimit from "../resilience/RateLimit.ts"
 import * as Retry from "../resilience/Retry.ts"
+import * as ServiceTier from "../resilience/ServiceTier.ts"
 import * as LayerOrder from "./LayerOrder.ts"
 import * as ModelClient from "./ModelClient.ts"
 
@@ -92,10 +93,12 @@ export interface RecommendedOptions<E, R> {
   readonly tokensPerMinute?: number
   /** Arranges requests so that the provider's prompt cache is used. Default: false. */
   readonly promptCache?: boolean
+  /** A cheaper service tier for single calls: `{ use: "flex" }`. Default: the ordinary one. */
+  readonly serviceTier?: ServiceTier.Options
 }
 
 /**
- * The layers that most flows want, in their order: ledger, exact cache, router, retry, prompt cache, rate limit, provider.
+ * The layers that most flows want, in their order: ledger, exact cache, router, retry, prompt cache, service tier, rate limit, provider.
  *
  * **Example** (a stack in one call)
  *
@@ -113,12 +116,22 @@ export interface RecommendedOptions<E, R> {
 export const recommended = <E, R>(
   options: RecommendedOptions<E, R>
 ): Layer.Layer<ModelClient.ModelClient, E, R | Pricing.Pricing | CacheStore.CacheStore> => {
-  const { cache, promptCache = false, provider, requestsPerMinute, retry, router, tokensPerMinute } = options
+  const {
+    cache,
+    promptCache = false,
+    provider,
+    requestsPerMinute,
+    retry,
+    router,
+    serviceTier,
+    tokensPerMinute
+  } = options
   const layers: ReadonlyArray<Any> = [
     ...(cache === false ? [] : [Cache.layer(isDuration(cache) ? { timeToLive: cache } : cache)]),
     ...(router === undefined ? [] : [router]),
     Retry.layer(retry),
     ...(promptCache ? [PromptCache.layer()] : []),
+    ...(serviceTier === undefined ? [] : [ServiceTier.layer(serviceTier)]),
     RateLimit.layer({
       ...(requestsPerMinute === undefined ? undefined : { requestsPerMinute }),
       ...(tokensPerMinute === undefined ? undefined : { tokensPerMinute })

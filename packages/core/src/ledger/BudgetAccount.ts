@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Attempt from "../client/Attempt.ts"
-import * as ModelName from "../price/ModelName.ts"
+import * as ModelName from "../model/ModelName.ts"
 import * as Money from "../price/Money.ts"
 
 /** How much may be spent, and what happens when it is spent. */

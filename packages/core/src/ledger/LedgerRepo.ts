@@ -67,6 +67,11 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   /** The attempts of a run, or of all runs, added up for each step and row, as table rows. */
   readonly rows: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
   /** The answer lengths of earlier runs of a flow. */
+  /** The models that runs have called, as they were requested. */
+  readonly models: Effect.Effect<
+    ReadonlyArray<{ readonly provider: string; readonly model: string }>,
+    SqlError.SqlError
+  >
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
 
@@ -115,6 +120,12 @@ const append =
       entry.serviceTier ?? null
     ])
   }
+
+const models = (database: Database.Service): LedgerRepo["models"] =>
+  Effect.map(
+    database.query("SELECT DISTINCT provider, coalesce(requested, model) AS model FROM attempts", []),
+    (rows) => rows.map((row) => ({ provider: String(row["provider"]), model: String(row["model"]) }))
+  )
 
 const costs =
   (database: Database.Service): LedgerRepo["costs"] =>
@@ -306,5 +317,6 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   timeline: timeline(database),
   attempts: attempts(database),
   rows: rows(database),
+  models: models(database),
   outputs: outputs(database)
 })

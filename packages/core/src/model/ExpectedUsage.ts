@@ -12,8 +12,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as AnswerSize from "../answer/AnswerSize.ts"
-import * as ModelName from "../price/ModelName.ts"
-import * as ModelTable from "../price/ModelTable.ts"
+import * as ModelName from "./ModelName.ts"
+import * as ModelFacts from "./ModelFacts.ts"
 import type * as ModelRequest from "./ModelRequest.ts"
 
 /** Output tokens of one answer. */
@@ -61,29 +61,12 @@ const LEAST_WEIGHT = 0.01
 /** Characters of JSON per token: many in words, few in numbers and punctuation. */
 const CHARACTERS = { most: 6, usual: 4, least: 2 }
 
-/**
- * Models that write nothing but their answer, by the pages that `MaxOutputTokens` cites. Any other model may think
- * first, and no schema bounds its thoughts.
- */
-const plain: ModelTable.ModelTable<true> = [
-  ["gpt-3.5-turbo", true],
-  ["gpt-4", true],
-  ["gpt-4-turbo", true],
-  ["gpt-4o", true],
-  ["gpt-4o-mini", true],
-  ["gpt-4.1", true],
-  ["gpt-4.5", true],
-  ["claude-3", true],
-  ["claude-3-5", true],
-  ["gemini-1.5", true],
-  ["gemini-2.0", true]
-]
-
 /** The estimate without any answers. */
 const guess = (request: ModelRequest.Completion): Expected => {
   const { responseFormat, settings } = request
   if (responseFormat.type !== "json" || settings.reasoningEffort !== undefined) return GUESS
-  if (ModelTable.find(plain, request.model ?? "", "-.") === undefined) return GUESS
+  // A model that may think first writes more than its answer, and no schema bounds its thoughts.
+  if (ModelFacts.of(request.model ?? "")?.isPlain !== true) return GUESS
   const { least, most } = AnswerSize.of(responseFormat.schema as { readonly [key: string]: unknown })
   const low = Math.ceil(least / CHARACTERS.most)
   const high = Math.max(low, Math.min(Math.max(GUESS.high, 2 * low), Math.ceil(most / CHARACTERS.least)))

@@ -16,6 +16,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as FileTokens from "./FileTokens.ts"
 import * as ModelRequest from "./ModelRequest.ts"
 
 /** Counts the tokens of a text. */
@@ -47,7 +48,21 @@ export const TokenCounter = Context.Reference<Count>("@pipe/core/TokenCounter", 
 const PER_MESSAGE = 4
 const PER_REQUEST = 3
 
-/** The input tokens of a request: its text, its tools and its answer schema. Files are not counted. */
+/**
+ * Tokens of a file without a known rule: the largest image of any rule that has a limit (Anthropic's, 2026-11-30). Limits
+ * are settled by what the provider counts.
+ */
+const UNKNOWN_FILE = 4_784
+
+/** The expected tokens of the files in a message. */
+const fileTokens = (model: string, { content }: ModelRequest.Message): number => {
+  if (typeof content === "string") return 0
+  let total = 0
+  for (const part of content) if (part.type === "file") total += FileTokens.of(model, part).expected ?? UNKNOWN_FILE
+  return total
+}
+
+/** The input tokens of a request: its text, its files, its tools and its answer schema. */
 export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): number => {
   if (request._tag === "Embedding") return request.inputs.reduce((sum, input) => sum + count(input), 0)
   if (request._tag === "Decision")
@@ -58,7 +73,8 @@ export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): n
       + count(JSON.stringify(request.questions))
     )
   let total = PER_REQUEST
-  for (const message of request.messages) total += PER_MESSAGE + count(ModelRequest.messageText(message))
+  for (const message of request.messages)
+    total += PER_MESSAGE + count(ModelRequest.messageText(message)) + fileTokens(request.model ?? "", message)
   if (request.tools.length > 0) total += count(JSON.stringify(request.tools))
   if (request.responseFormat.type === "json") total += count(JSON.stringify(request.responseFormat.schema))
   return total

@@ -172,7 +172,7 @@ const pack = (
     const alone = Effect.suspend(() =>
       Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
     )
-    const isBatched = LayerAnnotations.tierOf(sender.next.layers, step) === "batch"
+    const isBatched = LayerAnnotations.tierOf(sender.next.layers, step, request.model ?? "") === "batch"
     for (;;) {
       const standing = scope.size.state()
       switch (standing._tag) {

@@ -31,6 +31,7 @@ import * as Node from "../flow/Node.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as BudgetAccount from "../ledger/BudgetAccount.ts"
 import * as Money from "../price/Money.ts"
+import * as PriceTable from "../price/PriceTable.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as FlowContext from "../run/FlowContext.ts"
 import * as Store from "../store/Store.ts"
@@ -164,6 +165,7 @@ const summarise = (gathered: PlanRun.Gathered): Plan => {
     rows,
     lines,
     cost,
+    ...(lines.some(({ calls }) => calls > 0) ? { prices: PriceTable.nameOf(pricing.table) } : undefined),
     unpriced: [...unpriced.keys()],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanStrategies.strategies(planned, layers, cost.expected, priceOf),

@@ -60,6 +60,16 @@ const WHOLE: Way = { share: 1, isMost: false, isCascaded: false, isStrong: false
 /** A call outside a tool loop. */
 const ONCE = { input: 0, rounds: 1 }
 
+/** What a request is sent without, in sentences. */
+const leftOut = (
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  asked: ModelRequest.ModelRequest,
+  request: ModelRequest.ModelRequest
+): ReadonlyArray<string> =>
+  asked._tag === "Completion" && request._tag === "Completion" && asked.settings !== request.settings
+    ? ModelClient.leftOut(layers, ModelRequest.withModel(asked, request.model ?? ""))
+    : []
+
 /** A client that counts instead of sending: it follows each request past the stops of the stack. */
 export const make =
   (env: PlanEnvironment) =>
@@ -87,6 +97,7 @@ export const make =
             : resolved
         const step = CallContext.nameOf(call.step, way.purpose ?? "")
         const counts = () => PlanCount.called(countsOf(step, request, way.isRouted), call.state)
+        for (const text of leftOut(layers, asked, request)) counts().leftOut.add(text)
         const own = ++number
         const stops = from.stops?.(asked, call) ?? []
 
@@ -209,7 +220,7 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
           output
         })
         // Batches do not count against the limits of single calls.
-        if (LayerAnnotations.tierOf(layers, counts.step) !== "batch") {
+        if (LayerAnnotations.tierOf(layers, counts.step, counts.model) !== "batch") {
           const calls = way.share * prompt.prompts
           PlanLimits.add(env.keyed, layers, fiber.getRef(CallContext.CallContext), {
             calls,
@@ -232,11 +243,13 @@ const finder =
   (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCount.PlanCounts => {
     const model = request.model ?? ""
     const baseline = isRouted ? baselineOfRouted : undefined
-    const key = `${step}\n${model}\n${baseline ?? ""}`
+    const asked = ModelClient.tierAsked(layers, request)
+    const tier = asked === "default" ? undefined : asked
+    const key = `${step}\n${model}\n${baseline ?? ""}\n${tier ?? ""}`
     const known = all.get(key)
     if (known !== undefined) return known
     const provider = ModelClient.providerOf(layers, model)
-    const counts = PlanCount.make({ step, provider, model, baseline, isEmbedding: request._tag === "Embedding" })
+    const counts = PlanCount.make({ step, provider, model, baseline, isEmbedding: request._tag === "Embedding", tier })
     all.set(key, counts)
     return counts
   }
@@ -264,7 +277,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
     tokens: TokenCounter.Count
   ): Effect.Effect<PlanCount.PlannedCall["prompt"]> =>
     Effect.gen(function* () {
-      const input = TokenCounter.inputTokens(tokens, request) + PlanCount.filesOf(request).tokens
+      const input = TokenCounter.inputTokens(tokens, request)
       const alone = { prompts: 1, input, alone: input }
       if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
       const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)

@@ -17,6 +17,8 @@ export interface Planned {
   readonly line: PlanSchema.PlanLine
   readonly price: Price.Price | undefined
   readonly output: { readonly expected: number }
+  /** What its input is charged as without a cached beginning. */
+  readonly charged: "uncachedInput" | "cacheWrite"
   readonly prefix: CommonPrefix
   /** The part of `prefix.saved` that the line's cost excludes already. */
   readonly off: Money.Money
@@ -44,11 +46,19 @@ export const prefixOf = (
   const kept = PromptCacheMinimum.kept(rule, tokens)
   if (price === undefined || kept === 0) return { tokens, rule, kept, saved: Money.zero }
   const rates = Price.ratesAt(price, Math.round(input / prompts))
+  const otherwise = inputClass(rule, input / prompts)
   const each = (tokenClass: Usage.TokenClass) =>
-    Money.times(Price.rateOf(rates, tokenClass) - Price.rateOf(rates, "uncachedInput"), kept)
+    Money.times(Price.rateOf(rates, tokenClass) - Price.rateOf(rates, otherwise), kept)
   const saved = -Money.times(each("cacheRead"), calls - 1) - (rule?.isMarked === true ? each("cacheWrite") : Money.zero)
   return { tokens, rule, kept, saved: saved > Money.zero ? saved : Money.zero }
 }
+
+/** What input without a cached beginning is charged as: some providers write every prompt of some length. */
+export const inputClass = (
+  rule: PromptCacheMinimum.PromptCacheMinimum | undefined,
+  tokens: number
+): "uncachedInput" | "cacheWrite" =>
+  rule?.isWritten === true && tokens >= rule.minimum ? "cacheWrite" : "uncachedInput"
 
 /** The cost of calls of mean length. */
 export const costOf = (
@@ -56,7 +66,8 @@ export const costOf = (
   calls: number,
   input: number,
   output: number,
-  service: Price.Service = {}
+  service: Price.Service = {},
+  charged: "uncachedInput" | "cacheWrite" = "uncachedInput"
 ) => {
   if (price === undefined) return undefined
   // The price of a call depends on its length. All calls are assumed to have the mean.
@@ -64,7 +75,7 @@ export const costOf = (
   if (Price.cost(price, each, service) === undefined) return undefined
   const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
   return (
-    Money.times(Price.rateOf(rates, "uncachedInput"), Math.round(input))
+    Money.times(Price.rateOf(rates, charged), Math.round(input))
     + Money.times(Price.rateOf(rates, "output"), output)
     + Money.times(price.fees?.request ?? Money.zero, Math.ceil(calls))
   )
@@ -72,18 +83,40 @@ export const costOf = (
 
 /** In batches. */
 export const batchCost = ({
+  charged,
   line: { provider },
   one,
   output,
   price
-}: Pick<Planned, "line" | "one" | "output" | "price">) =>
-  costOf(price, PlanCount.callsOf(one), Math.round(one.input), output.expected, { serviceTier: "batch", provider })
+}: Pick<Planned, "charged" | "line" | "one" | "output" | "price">) =>
+  costOf(
+    price,
+    PlanCount.callsOf(one),
+    Math.round(one.input),
+    output.expected,
+    {
+      // Batches take no decisions.
+      serviceTier: one.tier === "decision" ? one.tier : "batch",
+      provider
+    },
+    charged
+  )
 
 /** As single calls, with packed prompts where the stack has them, and with the provider's prompt cache. */
 export const onlineCost = (
-  { one, output, prefix, price }: Pick<Planned, "one" | "output" | "prefix" | "price">,
+  { charged, one, output, prefix, price }: Pick<Planned, "charged" | "one" | "output" | "prefix" | "price">,
   cachesPrompts: boolean
 ) => {
-  const cost = costOf(price, PlanCount.callsOf(one), Math.round(one.input), output.expected)
+  const cost = costOf(
+    price,
+    PlanCount.callsOf(one),
+    Math.round(one.input),
+    output.expected,
+    {
+      serviceTier: one.tier,
+      provider: price?.provider
+    },
+    charged
+  )
   return cost === undefined ? undefined : cost - (cachesPrompts ? prefix.saved : Money.zero)
 }

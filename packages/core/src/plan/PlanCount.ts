@@ -44,6 +44,8 @@ export interface PlanCounts {
   /** Output tokens of the calls whose answer length is not learned. */
   guessed: ExpectedUsage.Expected
   isEmbedding: boolean
+  /** The service tier or price class that its requests name; `undefined` for the standard one. */
+  readonly tier: string | undefined
   /** The common prefix of all prompts, in characters. */
   prefix: string | undefined
   /** Answers to earlier questions may be reused. Only the run shows how many. */
@@ -56,8 +58,10 @@ export interface PlanCounts {
   rounds: number | undefined
   /** The fewest and the most calls of a row, in a bounded loop. */
   bounds: CallState.Loop | undefined
-  /** A kind of file with unknown tokens, which are not counted. */
+  /** A kind of file with unknown tokens: a guess is counted. */
   unknownFile: string | undefined
+  /** What its requests are sent without, in sentences. */
+  readonly leftOut: Set<string>
   /** The first request to pay for. */
   first: FirstRequest | undefined
   /** The counts of its strong model without the cascade. */
@@ -68,7 +72,7 @@ export interface PlanCounts {
 export const callsOf = ({ prompts }: PlanCounts): number => Math.ceil(prompts - 1e-6)
 
 /** Identifies the calls. */
-export type Of = Pick<PlanCounts, "step" | "provider" | "model" | "baseline" | "isEmbedding">
+export type Of = Pick<PlanCounts, "step" | "provider" | "model" | "baseline" | "isEmbedding" | "tier">
 
 export const make = (of: Of): PlanCounts => ({
   ...of,
@@ -90,6 +94,7 @@ export const make = (of: Of): PlanCounts => ({
   rounds: undefined,
   bounds: undefined,
   unknownFile: undefined,
+  leftOut: new Set(),
   first: undefined,
   unrouted: undefined
 })
@@ -143,7 +148,7 @@ export const add = (
 ): void => {
   const [alone, input] = [Math.max(prompt.alone, loop.input), Math.max(prompt.input, loop.input)]
   const share = part * loop.rounds
-  counts.unknownFile ??= filesOf(request).unknown
+  counts.unknownFile ??= unknownFileOf(request)
   counts.calls += share
   counts.prompts += share * prompt.prompts
   counts.input += share * input
@@ -168,16 +173,11 @@ const commonPrefix = (prefix: string | undefined, text: string): string => {
   return prefix.slice(0, length)
 }
 
-/** The most tokens of a request's files, and a kind of file of which nothing is known. */
-export const filesOf = (request: ModelRequest.ModelRequest): { readonly tokens: number; readonly unknown?: string } => {
-  if (request._tag !== "Completion") return { tokens: 0 }
-  const types = request.messages.flatMap(({ content }) =>
-    typeof content === "string" ? [] : content.flatMap((part) => (part.type === "file" ? [part.mediaType] : []))
-  )
-  const sizes = types.map((type) => FileTokens.most(request.model ?? "", type))
-  const unknown = types[sizes.indexOf(undefined)]
-  return {
-    tokens: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
-    ...(unknown === undefined ? undefined : { unknown })
-  }
+/** A kind of file in a request of whose tokens nothing is known. */
+const unknownFileOf = (request: ModelRequest.ModelRequest): string | undefined => {
+  if (request._tag !== "Completion") return undefined
+  for (const { content } of request.messages)
+    for (const part of typeof content === "string" ? [] : content)
+      if (part.type === "file" && FileTokens.of(request.model ?? "", part).expected === undefined) return part.mediaType
+  return undefined
 }

@@ -83,12 +83,16 @@ const stateOf = (flow: Flow.Any, at: number, parameters: ReadonlyMap<string, unk
       rewrite: () => Effect.void,
       restart: Effect.void
     },
+    prices: NO_PRICES,
     broken: () => undefined,
     left: () => undefined,
     options: {}
   })
   return { state, failures }
 }
+
+/** The summary of a plan's run is not read: the plan names its prices. */
+const NO_PRICES = { name: "", date: "" }
 
 /** Runs the rows of a flow, and gathers what they would send. */
 export const gather = (

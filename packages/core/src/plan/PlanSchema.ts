@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as Money from "../price/Money.ts"
+import * as PriceTable from "../price/PriceTable.ts"
 
 /** The range that probably contains the true amount. */
 export const Range = Schema.Struct({ low: Money.FromUsd, expected: Money.FromUsd, high: Money.FromUsd })
@@ -63,6 +64,8 @@ export const Plan = Schema.Struct({
   rows: Schema.Int,
   lines: Schema.Array(PlanLine),
   cost: Range,
+  /** The table of the public prices. Absent when no call was planned. */
+  prices: Schema.optionalKey(PriceTable.Named),
   /** Models without a known price. Their calls are not in `cost`. */
   unpriced: Schema.Array(Schema.String),
   /** The shortest duration at the known rate limits, in milliseconds. */

@@ -16,7 +16,7 @@ import * as PlanCount from "./PlanCount.ts"
 import type * as PlanRows from "./PlanRows.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
 
-export type TierOf = (step: string) => string | undefined
+export type TierOf = (step: string, model: string) => string | undefined
 
 /** What was counted, and how it is priced. */
 export interface CountedPlan {
@@ -29,11 +29,13 @@ export interface CountedPlan {
   readonly rowsOf: PlanRows.PlanRows["of"]
 }
 
-/** The service tier of a step's requests. */
+/** The service tier of a step's requests to a model. */
 export const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
-  if (batch !== undefined) return () => (batch ? "batch" : undefined)
-  const services = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.ServiceTier) ?? [])
-  return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
+  if (batch === true) return () => "batch"
+  return (step, model) => {
+    const tier = LayerAnnotations.tierOf(layers, step, model)
+    return batch === false && tier === "batch" ? undefined : tier
+  }
 }
 
 /** The price of a model at its provider, or at any. */
@@ -116,14 +118,29 @@ const plannedOf = (
   const learned = usage.learned(one.step, one.model)
   const output = outputOf(one, learned)
   const price = priceOf(pricing, at, one.model, one.provider)
-  const serviceTier = tierOf(one.step)
+  const serviceTier = one.tier ?? tierOf(one.step, one.model)
   const [calls, input] = [PlanCount.callsOf(one), inputOf(one, lengths, isUnknown)]
   // Your own price names no provider.
   const provider = price === undefined || price.provider === "" ? one.provider : price.provider
-  const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
-    PlanCost.costOf(price, calls, input[end], output[end], { serviceTier, provider })
-  )
   const rule = ModelClient.promptCacheOf(layers, one.model) ?? PromptCacheMinimum.ruleOf(provider, one.model)
+  const charged =
+    one.isEmbedding || one.tier === "decision"
+      ? "uncachedInput"
+      : PlanCost.inputClass(rule, input.expected / Math.max(1, calls))
+  const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
+    PlanCost.costOf(
+      price,
+      calls,
+      input[end],
+      output[end],
+      {
+        // Calls that a tier does not take are in the ordinary one. A batch takes all.
+        serviceTier: end === "high" && one.tier === undefined && serviceTier !== "batch" ? undefined : serviceTier,
+        provider
+      },
+      charged
+    )
+  )
   const prefix = PlanCost.prefixOf(one, price, rule)
   // With `PromptCache`, the common prefix is charged less. The high end assumes that it is not found again.
   const off =
@@ -145,7 +162,7 @@ const plannedOf = (
       ? undefined
       : { cost: { low: low - off, expected: expected - off, high } })
   }
-  return { one, line, price, output, prefix, off }
+  return { one, line, price, output, charged, prefix, off }
 }
 
 /** The output of all calls of a line. */

@@ -4,7 +4,8 @@
  * @internal
  */
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
-import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as PlanCost from "./PlanCost.ts"
@@ -35,7 +36,9 @@ export const strategies = (
     ...(LayerAnnotations.has(layers, LayerAnnotations.Cached) ? [withoutCache(stand)] : []),
     ...(LayerAnnotations.has(layers, LayerAnnotations.Routes) ? [withoutRouting(stand)] : []),
     ...withoutCascade(stand),
+    ...decisions(stand),
     ...batches(stand, LayerAnnotations.has(layers, LayerAnnotations.UsesPromptCache)),
+    ...serviceTiers(stand, layers),
     ...promptCache(stand),
     ...smallerModels(stand)
   ]
@@ -55,17 +58,17 @@ const withoutCache = ({ expected, planned }: Stand): PlanSchema.Strategy => {
 
 const withoutRouting = (stand: Stand): PlanSchema.Strategy => ({
   name: "without routing",
-  cost: sum(stand, ({ line, one, output }) =>
+  cost: sum(stand, ({ charged, line, one, output }) =>
     one.baseline === undefined
       ? undefined
-      : PlanCost.costOf(stand.priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)
+      : PlanCost.costOf(stand.priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line, charged)
   ),
   how: "remove the Router: every call goes to the strong model"
 })
 
 const withoutCascade = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
   if (stand.planned.every(({ one }) => one.unrouted === undefined)) return []
-  const cost = sum(stand, ({ line, one: { calls, isCascaded, unrouted }, output, price }) =>
+  const cost = sum(stand, ({ charged, line, one: { calls, isCascaded, unrouted }, output, price }) =>
     unrouted === undefined
       ? isCascaded
         ? Money.zero
@@ -75,10 +78,63 @@ const withoutCascade = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
           unrouted.calls,
           unrouted.input,
           Math.round((output.expected / Math.max(calls, 1e-9)) * unrouted.calls),
-          line
+          line,
+          charged
         )
   )
   return [{ name: "without the cascade", cost, how: "remove Cascade.layer: every row goes to the strong model" }]
+}
+
+/** Decisions beside completions that give the same values. */
+const decisions = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> =>
+  stand.planned.every(({ one }) => one.tier !== "decision")
+    ? []
+    : [
+        {
+          name: "without decisions",
+          cost: sum(stand, ({ charged, line, one, price }) =>
+            one.tier === "decision"
+              ? PlanCost.costOf(
+                  price,
+                  line.calls,
+                  line.inputTokens,
+                  line.calls * ExpectedUsage.GUESS.expected,
+                  {},
+                  charged
+                )
+              : undefined
+          ),
+          how: "generateObject in place of Flow.decide: this is what decisions save, if its answers have a usual length"
+        }
+      ]
+
+/** A cheaper service tier of the models, and the ordinary one in place of it. */
+const serviceTiers = (
+  stand: Stand,
+  layers: ReadonlyArray<ModelClient.LayerInfo>
+): ReadonlyArray<PlanSchema.Strategy> => {
+  const at = (serviceTier: string | undefined) =>
+    sum(stand, ({ charged, line, one, output, price }) => {
+      const isOrdinary = one.tier === undefined && line.serviceTier !== "batch"
+      const isTaken = serviceTier === undefined || ModelClient.inTier(layers, one.model, serviceTier) !== undefined
+      if (!isOrdinary || !isTaken) return undefined
+      const service = { serviceTier, provider: line.provider }
+      return PlanCost.costOf(price, line.calls, line.inputTokens, output.expected, service, charged)
+    })
+  const isUsed = stand.planned.some(
+    ({ line, one }) => one.tier === undefined && line.serviceTier !== undefined && line.serviceTier !== "batch"
+  )
+  if (isUsed)
+    return [
+      { name: "without a service tier", cost: at(undefined), how: "remove ServiceTier.layer: this is what it saves" }
+    ]
+  return [
+    {
+      name: "flex service tier",
+      cost: at("flex"),
+      how: 'ServiceTier.layer({ use: "flex" }): a lower price, answers within minutes'
+    }
+  ]
 }
 
 const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema.Strategy> => {
@@ -95,8 +151,8 @@ const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema
   if (planned.some(({ one }) => one.alone > one.input)) {
     all.push({
       name: "without packed prompts",
-      cost: sum(stand, ({ line: { provider, serviceTier }, one, output, price }) =>
-        PlanCost.costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })
+      cost: sum(stand, ({ charged, line: { provider, serviceTier }, one, output, price }) =>
+        PlanCost.costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider }, charged)
       ),
       how: "remove Pack.layer: every text has its own prompt"
     })
@@ -144,9 +200,9 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
   )
   return Array.from(smaller, ([model, cheap]) => ({
     name: `${cheap} in place of ${model}`,
-    cost: sum(stand, ({ line, one, output }) =>
+    cost: sum(stand, ({ charged, line, one, output }) =>
       one.model === model
-        ? PlanCost.costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line)
+        ? PlanCost.costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line, charged)
         : undefined
     ),
     how: "for rows where it is good enough: a Router decides, and you check the quality"
@@ -156,7 +212,7 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
 /** Notes for the author about the planned calls. */
 export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> => [...new Set(planned.flatMap(notesOf))]
 
-const notesOf = ({ line, one, output, prefix, price }: Planned): ReadonlyArray<string> => {
+const notesOf = ({ charged, line, one, output, prefix, price }: Planned): ReadonlyArray<string> => {
   const { kept, rule, saved, tokens } = prefix
   const found: Array<string> = []
   if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
@@ -164,9 +220,9 @@ const notesOf = ({ line, one, output, prefix, price }: Planned): ReadonlyArray<s
       `${one.step}: its prompts have a common prefix of about ${tokens} tokens; ${line.provider} caches prefixes for ${one.model} from ${rule.minimum} tokens, so none is charged less`
     )
   }
-  const batch = PlanCost.batchCost({ line, one, output, price })
+  const batch = PlanCost.batchCost({ charged, line, one, output, price })
   if (saved > Money.zero && batch !== undefined) {
-    const online = PlanCost.onlineCost({ one, output, price, prefix }, true)!
+    const online = PlanCost.onlineCost({ charged, one, output, price, prefix }, true)!
     found.push(
       `${one.step}: batches and prompt cache do not add up, because the requests of a batch run in parallel and rarely find each other's prefix: ${Money.format(
         batch
@@ -183,9 +239,10 @@ const notesOf = ({ line, one, output, prefix, price }: Planned): ReadonlyArray<s
         ? `${one.step}: it has tools, and only the run shows how often a row calls the model; one call is counted here, and the run's number in the next plan`
         : `${one.step}: it has tools; each row counts ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
     )
+  for (const text of one.leftOut) found.push(`${one.step}: ${text}`)
   if (one.unknownFile !== undefined)
     found.push(
-      `${one.step}: only the run shows the tokens of a file of type ${one.unknownFile} for ${one.model}; none are counted here`
+      `${one.step}: only the run shows the tokens of a file of type ${one.unknownFile} for ${one.model}; a guess is counted here`
     )
   if (one.isReused)
     found.push(`${one.step}: only the run shows how many answers are reused by meaning; this is the most it costs`)

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import * as Utf8 from "../encoding/Utf8.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as FileTokens from "../model/FileTokens.ts"
-import * as MaxOutputTokens from "../model/MaxOutputTokens.ts"
+import * as ModelFacts from "../model/ModelFacts.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
@@ -62,7 +62,7 @@ export const GUESS = 4_096
 
 /** The most output tokens of a call without a limit: what the model generates, or the room in its context window. */
 const unlimited = (model: string, price: Price.Price | undefined): number =>
-  MaxOutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
+  ModelFacts.of(model)?.maxOutput ?? Math.max(GUESS, price?.contextWindow ?? 0)
 
 /** The bytes of a text, or of its normalised form. */
 const textBound = (text: string): number => {
@@ -123,7 +123,7 @@ const contentOf = (request: ModelRequest.Completion, provider: string): InputBou
     for (const part of content) {
       if (part.type === "text" || part.type === "reasoning") tokens += textBound(part.text)
       else if (part.type === "file") {
-        const most = FileTokens.most(request.model ?? "", part.mediaType)
+        const { most } = FileTokens.of(request.model ?? "", part)
         if (most === undefined) unbounded ??= `a file of type ${part.mediaType}`
         else tokens += most
       } else tokens += textBound(JSON.stringify(part)) + PER_MESSAGE
@@ -137,6 +137,14 @@ const contentOf = (request: ModelRequest.Completion, provider: string): InputBou
   return { tokens, ...(unbounded === undefined ? undefined : { unbounded }) }
 }
 
+/** Whether a part of a request is audio, which has a rate of its own. */
+const hasAudio = (request: ModelRequest.ModelRequest): boolean =>
+  request._tag === "Completion"
+  && request.messages.some(
+    ({ content }) =>
+      typeof content !== "string" && content.some((part) => part.type === "file" && part.mediaType.startsWith("audio/"))
+  )
+
 /** The bounded input of a request. */
 export const inputOf = (
   request: ModelRequest.ModelRequest,
@@ -148,6 +156,8 @@ export const inputOf = (
   }
   const content = request._tag === "Decision" ? decisionOf(request, provider) : contentOf(request, provider)
   let { tokens, unbounded } = content
+  if (price !== undefined && !Price.hasAudio(price) && hasAudio(request))
+    return { tokens, unbounded: "audio, which has no known price for this model" }
   let work: string | undefined
   for (const options of Object.values(request.providerOptions)) {
     if (typeof options !== "object" || options === null || Array.isArray(options)) continue
@@ -222,15 +232,16 @@ const feesOf = ({ fees }: Price.Price, { request }: ChargedCall): Money.Money =>
 const ordinary = new WeakMap<Price.Price, CallRates>()
 
 const dearestOf = (price: Price.Price, call: ChargedCall, input: number, service: Price.Service): CallRates => {
-  // A request in a cheaper tier may be answered in the standard one; a batch is not.
-  const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
+  // A request in a cheaper tier may be answered in the standard one; a batch and a decision are not.
+  const isMixed = service.serviceTier !== undefined && !["batch", "decision"].includes(service.serviceTier)
   const all = [
     ...Price.ratesUpTo(price, input, service),
     ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
   ]
   let most: CallRates = { input: Money.zero, output: Money.zero, fees: feesOf(price, call) }
+  const isSpoken = hasAudio(call.request)
   for (const rates of all) {
-    const dearest = Price.dearestOf(rates)
+    const dearest = Price.dearestOf(rates, isSpoken)
     if (dearest.input > most.input) most = { ...most, input: dearest.input }
     if (dearest.output > most.output) most = { ...most, output: dearest.output }
   }
@@ -250,7 +261,7 @@ export const ratesOf = (
   if (price === undefined) return undefined
   const service = serviceOf(call)
   // Nearly all calls are in the standard tier, at a price with a single context tier.
-  const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
+  const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1 && !hasAudio(call.request)
   let rates = isOrdinary ? ordinary.get(price) : undefined
   if (rates === undefined) {
     rates = dearestOf(price, call, input, service)

@@ -55,8 +55,8 @@ export interface Tier {
   /** Total input tokens of a request; 0 for the first. */
   readonly above: number
   readonly rates: Rates
-  /** Rates of the batch API, when they are not a fixed share of `rates`. */
-  readonly batch?: Rates
+  /** Rates of service tiers, such as `batch`, that are not a known share of `rates`. */
+  readonly services?: { readonly [serviceTier: string]: Rates }
 }
 
 /** The price of a model: its rates by context length and service tier, its fees, and its source. */
@@ -98,6 +98,11 @@ export interface UsdPerMillion extends UsdRates {
    * other providers unknown.
    */
   readonly batch?: UsdRates
+  /**
+   * Prices of other service tiers by name: `{ flex: { input: 0.05, output: 0.2 } }`. Default: the published share of each
+   * class, where one is known.
+   */
+  readonly tiers?: { readonly [serviceTier: string]: UsdRates }
 }
 
 const rateKeys = [...Usage.classes.slice(1), "input", ...Usage.rareClasses] as ReadonlyArray<keyof UsdRates>
@@ -169,24 +174,27 @@ export const feesFromUsd = ({
 
 /** Makes your own price for a model, in USD per million tokens, without context tiers. */
 export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "your own price"): Price => {
+  const services = { ...usd.tiers, ...(usd.batch === undefined ? undefined : { batch: usd.batch }) }
   // The types reject it, but a flow may not have been type-checked.
-  for (const rates of [usd, ...(usd.batch === undefined ? [] : [usd.batch])]) {
+  for (const rates of [usd, ...Object.values(services)]) {
     const missing = (["input", "output"] as const).find((name) => typeof rates[name] !== "number")
     if (missing !== undefined)
       throw new RangeError(`${missing} is missing: a price has input and output, in USD per million tokens`)
   }
+  return { provider: "", model, source, tiers: [tierFromUsd(0, usd, services)], ...feesFromUsd(usd) }
+}
+
+/** The rates of a context length, and of service tiers that have their own there. */
+export const tierFromUsd = (
+  above: number,
+  usd: UsdRates,
+  services: { readonly [serviceTier: string]: UsdRates } = {}
+): Tier => {
+  const own = Object.entries(services).map(([name, rates]) => [name, ratesFromUsdPerMillion(rates)] as const)
   return {
-    provider: "",
-    model,
-    source,
-    tiers: [
-      {
-        above: 0,
-        rates: ratesFromUsdPerMillion(usd),
-        ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
-      }
-    ],
-    ...feesFromUsd(usd)
+    above,
+    rates: ratesFromUsdPerMillion(usd),
+    ...(own.length === 0 ? undefined : { services: Object.fromEntries(own) })
   }
 }
 
@@ -243,15 +251,28 @@ export const perMillion = (rates: Rates, tokenClass: Usage.TokenClass | Usage.Ra
   return rate === undefined ? undefined : (rate * 1_000_000n) / (rates.per ?? 1n)
 }
 
-/** The highest rate of an input token and of an output token, in picodollars. */
-export const dearestOf = (rates: Rates): { readonly input: Money.Money; readonly output: Money.Money } => {
+/** Whether audio input has a rate. Without one it has no price. */
+export const hasAudio = ({ tiers }: Price): boolean => tiers.every(({ rates }) => rates.inputAudio !== undefined)
+
+/** The highest rate of an input token, which may be audio, and of an output token, in picodollars. */
+export const dearestOf = (
+  rates: Rates,
+  isAudio = false
+): { readonly input: Money.Money; readonly output: Money.Money } => {
   const most = (names: ReadonlyArray<Exclude<keyof Rates, "per">>) => {
     let found = Money.zero
     for (const name of names) if ((rates[name] ?? Money.zero) > found) found = rates[name]!
     return rates.per === undefined ? found : (found + rates.per - 1n) / rates.per
   }
   return {
-    input: most(["input", "cacheRead", "cacheWrite", "cacheWrite1h", "inputImage"]),
+    input: most([
+      "input",
+      "cacheRead",
+      "cacheWrite",
+      "cacheWrite1h",
+      "inputImage",
+      ...(isAudio ? (["inputAudio"] as const) : [])
+    ]),
     output: most(["output", "reasoning", "outputImage"])
   }
 }
@@ -262,17 +283,29 @@ export const hasOwnRate = (rates: Rates, tokenClass: Usage.TokenClass): boolean 
 
 type Ratio = readonly [numerator: bigint, denominator: bigint]
 
+const ORDINARY: Ratio = [1n, 1n]
+const HALF: Ratio = [1n, 2n]
+
 /**
- * The published effect of a service tier on the price: OpenAI's batch and flex and Anthropic's batch halve every token
- * class, and Anthropic's regional inference costs 1.1 times as much (platform.openai.com/docs/pricing and
- * docs.anthropic.com pricing, accessed 2026-11-28; every batch price in LiteLLM's table of 2026-07-24 is half). A tier
- * that is not listed has no known price.
+ * The published effect of a service tier on the price of every token class. A tier that is not listed has no known price.
+ *
+ * Sources, accessed 2026-11-30: developers.openai.com/api/docs/pricing (batch and flex half),
+ * platform.claude.com/docs/en/about-claude/pricing (batch half, `us` 1.1 times), ai.google.dev/gemini-api/docs/flex-inference
+ * (batch and flex half), console.groq.com/docs/flex-processing (flex at the standard price) and /docs/batch (half).
  */
 const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: Ratio } } = {
-  openai: { default: [1n, 1n], auto: [1n, 1n], scale: [1n, 1n], batch: [1n, 2n], flex: [1n, 2n] },
-  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n], us: [11n, 10n] },
-  // console.groq.com/docs/service-tiers: flex has the standard price.
-  groq: { default: [1n, 1n], auto: [1n, 1n], on_demand: [1n, 1n], flex: [1n, 1n] }
+  // A decision of a model without a price for decisions is charged like a completion.
+  openai: { default: ORDINARY, auto: ORDINARY, scale: ORDINARY, batch: HALF, flex: HALF, decision: ORDINARY },
+  anthropic: { default: ORDINARY, standard: ORDINARY, batch: HALF, us: [11n, 10n] },
+  google: { default: ORDINARY, standard: ORDINARY, batch: HALF, flex: HALF },
+  groq: { default: ORDINARY, auto: ORDINARY, on_demand: ORDINARY, flex: ORDINARY, batch: HALF },
+  aws: { default: ORDINARY }
+}
+
+/** The published share of the standard price in a service tier of a provider; `undefined` when none is known. */
+export const knownShare = (provider: string, serviceTier: string): number | undefined => {
+  const share = ownOf(ownOf(serviceTiers, provider), serviceTier)
+  return share === undefined ? undefined : Number(share[0]) / Number(share[1])
 }
 
 /** The service tier of a request, and the provider that charges for it. */
@@ -282,13 +315,11 @@ export interface Service {
   readonly provider?: string | undefined
 }
 
-const ONE: Ratio = [1n, 1n]
-
 /** The share of the standard price; `null` when not known. */
 const shareOf = (price: Price, { provider, serviceTier }: Service): Ratio | undefined | null => {
   if (serviceTier === undefined || serviceTier === "default") return undefined
   const known = ownOf(serviceTiers, provider ?? price.provider)
-  let share = ONE
+  let share = ORDINARY
   for (const name of serviceTier.split("+")) {
     const one = ownOf(known, name)
     if (one === undefined) return null
@@ -297,17 +328,18 @@ const shareOf = (price: Price, { provider, serviceTier }: Service): Ratio | unde
   return share
 }
 
-/** The batch rates, when a model has its own, adjusted for other service tiers. */
-const ownBatch = (
+/** The rates that a model has of its own for a service tier, adjusted for the other tiers that are joined to it. */
+const ownService = (
   price: Price,
   tier: Tier,
   service: Service
 ): readonly [Rates, Ratio | undefined | null] | undefined => {
-  if (tier.batch === undefined || service.serviceTier === undefined) return undefined
+  if (tier.services === undefined || service.serviceTier === undefined) return undefined
   const names = service.serviceTier.split("+")
-  if (!names.includes("batch")) return undefined
-  const others = names.filter((name) => name !== "batch").join("+")
-  return [tier.batch, shareOf(price, { ...service, serviceTier: others === "" ? undefined : others })]
+  const own = names.find((name) => ownOf(tier.services, name) !== undefined)
+  if (own === undefined) return undefined
+  const others = names.filter((name) => name !== own).join("+")
+  return [tier.services[own]!, shareOf(price, { ...service, serviceTier: others === "" ? undefined : others })]
 }
 
 /** Reads an own property only: a name from outside never finds an inherited one. */
@@ -316,7 +348,7 @@ const ownOf = <A>(table: { readonly [name: string]: A } | undefined, name: strin
 
 /** The rates of one context tier in a service tier; the standard ones when those are unknown. */
 const ratesIn = (price: Price, tier: Tier, service: Service): Rates => {
-  const [rates, share] = ownBatch(price, tier, service) ?? [tier.rates, shareOf(price, service)]
+  const [rates, share] = ownService(price, tier, service) ?? [tier.rates, shareOf(price, service)]
   if (share === undefined || share === null) return rates
   const parts = Object.entries(rates)
     .filter(([name]) => name !== "per")
@@ -333,7 +365,11 @@ export const ratesUpTo = (price: Price, inputTokens: number, service: Service): 
   price.tiers.filter((tier) => tier.above < Math.max(1, inputTokens)).map((tier) => ratesIn(price, tier, service))
 
 /** Tests whether the price of a service tier is known. */
-export const hasService = (price: Price, service: Service): boolean => shareOf(price, service) !== null
+export const hasService = (price: Price, service: Service): boolean => {
+  const [tier] = price.tiers
+  const own = ownService(price, tier, service)
+  return (own === undefined ? shareOf(price, service) : own[1]) !== null
+}
 
 /** The charges of a usage in addition to tokens; `undefined` when they cannot be known. */
 export const feesOf = ({ fees }: Price, { searches = 0 }: Usage.Usage): Money.Money | undefined => {
@@ -350,7 +386,7 @@ const MOST = 2n ** 62n
 export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
   if (usage.unpriceable === true) return undefined
   const tier = tierAt(price, Usage.inputTokens(usage))
-  const [rates, share] = ownBatch(price, tier, service) ?? [tier.rates, shareOf(price, service)]
+  const [rates, share] = ownService(price, tier, service) ?? [tier.rates, shareOf(price, service)]
   const fees = feesOf(price, usage)
   if (share === null || fees === undefined) return undefined
   let total = Money.zero

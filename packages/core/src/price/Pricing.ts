@@ -24,9 +24,11 @@ import * as Schema from "effect/Schema"
 import * as Nearest from "../encoding/Nearest.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as Usage from "../model/Usage.ts"
-import * as ModelName from "./ModelName.ts"
+import * as ModelName from "../model/ModelName.ts"
+import * as KnownPrices from "./KnownPrices.ts"
 import * as Money from "./Money.ts"
 import * as Price from "./Price.ts"
+import * as PriceTable from "./PriceTable.ts"
 
 /** Looks up prices. */
 export interface Service {
@@ -45,6 +47,8 @@ export interface Service {
    * public ones. See `override`.
    */
   readonly declare: (provider: string, prices: Overrides) => Effect.Effect<void, PriceError>
+  /** The table of the public prices. A run names it. */
+  readonly table: PriceTable.Named
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
   /** All models of a provider in the table, with their prices at a time. */
@@ -72,7 +76,10 @@ export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
   message: Schema.String
 }) {}
 
-const SOURCE = "@pydantic/genai-prices 0.1.8"
+/** The public prices of this package, and the day on which they were compared with the providers' pages. */
+const PACKAGED: PriceTable.Named = { name: "built-in prices", date: KnownPrices.CHECKED }
+
+const PACKAGE = `@pydantic/genai-prices 0.1.8, checked on ${KnownPrices.CHECKED}`
 
 /** Prices by the names of their models. */
 const pricesOf = Effect.fnUntraced(function* (overrides: Overrides, source?: string) {
@@ -90,16 +97,34 @@ const pricesOf = Effect.fnUntraced(function* (overrides: Overrides, source?: str
   return prices
 })
 
+/** The options of `Pricing.layer`. */
+export interface Options {
+  /** Public prices that come before those of the package: the table that `pipe prices update` has written. */
+  readonly table?: PriceTable.PriceTable | undefined
+}
+
 /** Makes a `Pricing` from public prices and `overrides`. The table is loaded here, not at import. */
-export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
+export const make = Effect.fnUntraced(function* (overrides: Overrides = {}, options: Options = {}) {
   const own = yield* pricesOf(overrides)
   const table = yield* Effect.promise(() => import("@pydantic/genai-prices"))
-  return fromTable(table, own)
+  return fromTable(table, own, options.table)
 })
 
 /** Provides `Pricing` with your own prices. */
-export const layer = (overrides: Overrides = {}): Layer.Layer<Pricing, PriceError> =>
-  Layer.effect(Pricing, make(overrides))
+export const layer = (overrides: Overrides = {}, options: Options = {}): Layer.Layer<Pricing, PriceError> =>
+  Layer.effect(Pricing, make(overrides, options))
+
+const said = new WeakSet<PriceTable.Named>()
+
+/** Says once that the table of the public prices is old. */
+export const sayOld = ({ table }: Service, at: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (said.has(table) || PriceTable.ageOf(table, at) <= PriceTable.OLD) return Effect.void
+    said.add(table)
+    return Effect.logWarning(
+      `prices are those of ${PriceTable.describe(table)}, more than ${PriceTable.OLD} days old: update them with pipe prices update`
+    )
+  })
 
 /**
  * A `Pricing` with more of your own prices. What providers declare to it stays in it: runs at the same time do not share
@@ -182,7 +207,7 @@ export const charge = (
     const fees = Price.feesOf(price, usage)
     const isDoubted = reported !== undefined && !isNear(cost, reported)
     // A table's price may lack fees, and usage may contradict itself; your own price is what was agreed.
-    const isBetter = isDoubted && price.source === SOURCE && (reported > cost || usage.inconsistent !== undefined)
+    const isBetter = isDoubted && price.provider !== "" && (reported > cost || usage.inconsistent !== undefined)
     const charged = isBetter ? reported : cost
     return {
       usage,
@@ -214,7 +239,48 @@ const doubtOf = (
 
 const MINUTE = 60_000
 
-const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Price>): Service => {
+/** The prices of tables as data, the first of which counts. */
+const fromRows = (tables: ReadonlyArray<Pick<PriceTable.PriceTable, "rows"> & PriceTable.Named>) => {
+  const made = new Map<PriceTable.Row, Price.Price>()
+  const indexed = tables.map((table) => ({ find: PriceTable.index(table), source: PriceTable.describe(table) }))
+  return (provider: string, model: string): Price.Price | undefined => {
+    for (const { find, source } of indexed) {
+      const row = find(provider, model)
+      if (row === undefined) continue
+      let price = made.get(row)
+      if (price === undefined) made.set(row, (price = PriceTable.toPrice(row, source)))
+      return price
+    }
+    return undefined
+  }
+}
+
+/** The provider of a model that a request does not name. */
+const providerIn = (
+  table: typeof GenaiPrices,
+  tables: ReadonlyArray<Pick<PriceTable.PriceTable, "rows">>,
+  model: string
+): string | undefined => {
+  const name = ModelName.withoutPrefix(model)
+  return (
+    ModelName.prefix(model)
+    ?? table.findProvider({ modelId: name })?.id
+    ?? tables.flatMap(({ rows }) => rows.filter((row) => ModelName.isVersionOf(name, row.model)))[0]?.provider
+  )
+}
+
+const fromTable = (
+  table: typeof GenaiPrices,
+  own: ReadonlyMap<string, Price.Price>,
+  updated: PriceTable.PriceTable | undefined
+): Service => {
+  const tables = [...(updated === undefined ? [] : [updated]), { ...PACKAGED, rows: KnownPrices.knownPrices }]
+  const inRows = fromRows(tables)
+  const find = (model: string, provider: string | undefined, at: number): Price.Price | undefined => {
+    const providerId = provider ?? providerIn(table, tables, model)
+    if (providerId === undefined || ModelName.withoutPrefix(model) === "") return undefined
+    return inRows(providerId, model) ?? fromPackage(table, model, providerId, at)
+  }
   // A price may depend on the time of day, so it is cached for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()
   const lookup: Service["lookup"] = ({ at, model, provider, requested = model }) => {
@@ -223,22 +289,26 @@ const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Pri
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
-    const price = Option.fromNullishOr(
-      priceIn(own, model) ?? priceIn(own, requested) ?? fromPackage(table, model, provider, at)
-    )
+    const price = Option.fromNullishOr(priceIn(own, model) ?? priceIn(own, requested) ?? find(model, provider, at))
     known.set(key, { minute, price })
     return price
   }
+  /** The models that tables have of a provider, each once. */
+  const namesOf = (id: string): ReadonlyArray<string> => [
+    ...new Set([
+      ...tables.flatMap(({ rows }) => rows.flatMap((row) => (row.provider === id ? [row.model] : []))),
+      ...(table.findProvider({ providerId: id })?.models ?? []).map((entry) => entry.id)
+    ])
+  ]
   return Pricing.of({
     lookup,
+    table: updated ?? PACKAGED,
     declare: (provider, prices) => Effect.asVoid(pricesOf(prices, `the prices of ${provider}`)),
     providerOf: (baseUrl) => Option.fromNullishOr(table.findProvider({ providerApiUrl: baseUrl })?.id),
     list: ({ at, provider }) => [
       ...own.values(),
       ...(provider === undefined ? ["openai", "anthropic"] : [provider]).flatMap((id) =>
-        (table.findProvider({ providerId: id })?.models ?? []).flatMap((entry) =>
-          Option.toArray(lookup({ model: entry.id, provider: id, at }))
-        )
+        namesOf(id).flatMap((model) => Option.toArray(lookup({ model, provider: id, at })))
       )
     ]
   })
@@ -257,12 +327,10 @@ const priceIn = (prices: ReadonlyMap<string, Price.Price>, model: string): Price
 const fromPackage = (
   table: typeof GenaiPrices,
   model: string,
-  provider: string | undefined,
+  providerId: string,
   at: number
 ): Price.Price | undefined => {
   const name = ModelName.withoutPrefix(model)
-  const providerId = provider ?? ModelName.prefix(model) ?? table.findProvider({ modelId: name })?.id
-  if (providerId === undefined || name === "") return undefined
   // Some providers prefix their models with the maker: `openai/gpt-4o-mini`.
   for (const called of model === name ? [name] : [model, name]) {
     const found = table.calcPrice({}, called, { providerId, timestamp: new Date(at) })
@@ -273,7 +341,7 @@ const fromPackage = (
       : {
           provider: found.provider.id,
           model: found.model.id,
-          source: SOURCE,
+          source: PACKAGE,
           ...figures,
           ...(found.model.context_window === undefined ? undefined : { contextWindow: found.model.context_window })
         }

@@ -2,10 +2,9 @@
  * The length from which a provider caches the beginning of a prompt, and charges it less when it occurs again.
  *
  * **Details** OpenAI, DeepSeek and Google's newer models find common prefixes automatically. Anthropic caches what a
- * request marks, and charges more for the first time. When a provider's page and measurements of its users disagree
- * (Claude Sonnet 4.6: 1,024 or 2,048), the larger figure is used. Sources, accessed 2026-11-25: LiteLLM's price table
- * of 2026-07-24 (`prompt_cache_min_tokens`), openai.com/index/api-prompt-caching,
- * platform.claude.com/docs/en/build-with-claude/prompt-caching, ai.google.dev/gemini-api/docs/caching, api-docs.deepseek.com/guides/kv_cache.
+ * request marks, and charges more for the first time; OpenAI does so for every prompt since GPT-5.6. The figures and their
+ * sources are in `KnownModels`. When a provider's page and measurements of its users disagree (Claude Sonnet 4.6: 1,024 or
+ * 2,048), the larger figure is used.
  *
  * **Example**
  *
@@ -13,12 +12,14 @@
  * import * as PromptCacheMinimum from "@pipe/core/internal/PromptCacheMinimum"
  *
  * PromptCacheMinimum.ruleOf("anthropic", "claude-haiku-4-5")?.minimum // => 4096
+ * PromptCacheMinimum.ruleOf("anthropic", "claude-haiku-5-5")?.minimum // => 512
  * PromptCacheMinimum.ruleOf("openai", "gpt-4o-mini")?.minimum // => 1024
  * PromptCacheMinimum.ruleOf("somebody", "some-model") // => undefined
  * ```
  *
  * @internal
  */
+import * as ModelFacts from "../model/ModelFacts.ts"
 
 export interface PromptCacheMinimum {
   /** Tokens of the shortest prefix that is cached. */
@@ -30,30 +31,24 @@ export interface PromptCacheMinimum {
    * `options.anthropic.cacheControl`.
    */
   readonly isMarked: boolean
+  /** Whether every prompt of that length is written without a mark, and what is not read is charged as written. */
+  readonly isWritten?: boolean | undefined
 }
 
-const anthropic: ReadonlyArray<readonly [RegExp, number]> = [
-  [/opus-4-[56]|haiku-4-5/, 4_096],
-  [/opus-4-[78]|sonnet-4-6|haiku-3|3-5-haiku|3-haiku/, 2_048],
-  [/sonnet-[45]|opus-4|4-opus|4-sonnet|3-[57]-sonnet|3-opus/, 1_024],
-  [/opus-5|fable-5/, 512]
-]
+/** The rules of providers for models without a figure of their own: the highest minimum. */
+const others: ReadonlyMap<string, PromptCacheMinimum> = new Map([
+  ["openai", { minimum: 1_024, step: 128, isMarked: false }],
+  ["anthropic", { minimum: 4_096, step: 1, isMarked: true }],
+  ["google", { minimum: 4_096, step: 1, isMarked: false }],
+  ["deepseek", { minimum: 64, step: 64, isMarked: false }]
+])
 
 /** The rule of a provider for a model; `undefined` when no cache is known. */
 export const ruleOf = (provider: string, model: string): PromptCacheMinimum | undefined => {
-  switch (provider) {
-    case "openai":
-      return { minimum: 1_024, step: 128, isMarked: false }
-    case "anthropic":
-      // An unknown model is assumed to have the highest minimum.
-      return { minimum: anthropic.find(([name]) => name.test(model))?.[1] ?? 4_096, step: 1, isMarked: true }
-    case "google":
-      return { minimum: /gemini-2\.5/.test(model) ? 2_048 : 4_096, step: 1, isMarked: false }
-    case "deepseek":
-      return { minimum: 64, step: 64, isMarked: false }
-    default:
-      return undefined
-  }
+  const other = others.get(provider)
+  if (other === undefined) return undefined
+  const own = ModelFacts.of(model)?.promptCache
+  return own === undefined ? other : { ...own, isMarked: own.isMarked === true }
 }
 
 /** The tokens of a common prefix that are cached. */

@@ -43,6 +43,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
+import * as Patience from "./Patience.ts"
 import * as RatePace from "./RatePace.ts"
 
 /** The options of `RateLimit.layer`. */
@@ -163,7 +164,8 @@ const make = <R>(
           Effect.withFiber((fiber) => {
             const call = fiber.getRef(CallContext.CallContext)
             const of = options.by?.(call)
-            const model = next.resolve(request, call).model ?? ""
+            const resolved = next.resolve(request, call)
+            const model = modelIn(resolved, ModelClient.tierAsked(next.layers, resolved))
             const limits = limitsOf(of === undefined ? model : `by ${of}`)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
@@ -186,6 +188,10 @@ const make = <R>(
     }
   )
 }
+
+/** The model whose limits a request counts against. A service tier has limits of its own; decisions have none. */
+const modelIn = ({ _tag, model = "" }: ModelRequest.ModelRequest, tier: string | undefined): string =>
+  tier === undefined || tier === "default" || _tag === "Decision" ? model : `${model} (${tier})`
 
 /** Loads the lengths of earlier answers before the first call takes its tokens. */
 const seed = ({ tokensPerMinute }: Options): Effect.Effect<void> =>
@@ -252,11 +258,12 @@ const paused = (
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     yield* pause(model, millis, of)
+    const patience = yield* Patience.Patience
     // A pause can be set or extended while others wait: the clock decides, not the order.
     for (;;) {
       const left = known.pausedUntil - (yield* Clock.currentTimeMillis)
       if (left <= 0) return
-      if (left > maxWait) return yield* Effect.fail(tooLong(model, left, maxWait))
+      if (left > Math.min(maxWait, patience)) return yield* Effect.fail(tooLong(model, left, maxWait))
       yield* pause(model, left, of)
     }
   })

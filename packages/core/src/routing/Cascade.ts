@@ -117,7 +117,11 @@ export const layer = <R = never>(
         annotations: Context.make(LayerAnnotations.Cascades, {
           name: nameOf(models),
           models,
-          judges: judges.map(({ key, name }) => ({ name, key })),
+          judges: judges.map(({ key, name, needs }) => ({
+            name,
+            key,
+            ...(needs === undefined ? undefined : { needs })
+          })),
           file,
           routing,
           requests: (request, step) =>

@@ -25,6 +25,7 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import type * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
@@ -63,6 +64,8 @@ export interface Judge<out R = never> {
   readonly row?: (request: ModelRequest.Completion) => Effect.Effect<Features.Sample, AiError.AiError, R>
   /** Facts about an answer. */
   readonly answer?: (asked: JudgedAnswer) => Effect.Effect<Features.Features, AiError.AiError, R>
+  /** What a model must take for it to work. Where one is known not to, the run does not start. Default: nothing. */
+  readonly needs?: LayerAnnotations.JudgeNeeds
   /** The requests it makes about an answer, for a plan. Default: none. */
   readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion | ModelRequest.Decision>
 }
@@ -72,13 +75,15 @@ export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
 
 /**
  * The model's confidence in the tokens of its answer: the geometric mean of their probabilities (`logprobs`), and the
- * lowest (`logprobs least`). It needs models that report log-probabilities; other answers are doubtful until tuned.
+ * lowest (`logprobs least`). It needs models that report log-probabilities: a run with one that is known to refuse them
+ * (OpenAI's models that think) does not start. Other answers without them are doubtful until tuned.
  */
 export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}): Judge =>
   make({
     name: "logprobs",
     by: "mean and least",
     atLeast,
+    needs: { settings: ["topLogprobs"] },
     prepare: (request) => ({ ...request, settings: { topLogprobs: 0, ...request.settings } }),
     answer: ({ response: { logprobs = [] } }) =>
       Effect.succeed(
@@ -93,7 +98,8 @@ export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}):
 
 /**
  * Calls the same model again, `samples` times (2) at a `temperature` (0.7), and counts the answers that agree with the
- * first: "self-consistency" (Wang and others, arXiv 2203.11171).
+ * first: "self-consistency" (Wang and others, arXiv 2203.11171). A model that does not take a temperature is called
+ * without one, at its own.
  */
 export const agreement = (
   options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}
@@ -165,7 +171,8 @@ export const model = (options: {
 
 /**
  * The probability that an answer is right, as a decision of a model that gives one (OpenAI's `/decisions`). It needs no
- * sampling and no log-probabilities, and costs one short call. A model that has none leaves answers doubtful until tuned.
+ * sampling and no log-probabilities, and costs one short call. A run with a model that is known to have none does not
+ * start.
  *
  * **Example** (answers that are probably right stay with the cheap model)
  *
@@ -196,6 +203,7 @@ export const decision = (options: {
     name: "decision",
     by: [options.model, statement],
     atLeast,
+    needs: { decisionsOf: options.model },
     asks: (request) => [toJudge(request, "")],
     answer: ({ request, send, text }) =>
       Effect.map(send(toJudge(request, text)), ({ answers: { right } }): Features.Features =>

@@ -37,6 +37,7 @@ import * as SafeText from "../encoding/SafeText.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Pricing from "../price/Pricing.ts"
+import * as JudgeNeeds from "../routing/JudgeNeeds.ts"
 import * as Store from "../store/Store.ts"
 
 /** Builds the models of the flow's stack and the author's services, in the scope of the run. */
@@ -91,6 +92,8 @@ export const services = Effect.fnUntraced(function* (
   for (const { name, prices } of LayerAnnotations.providers(stack.layers)) {
     if (prices !== undefined) yield* Context.get(context, Pricing.Pricing).declare(name, prices)
   }
+  const unfit = unfitJudge(flow, stack.layers)
+  if (unfit !== undefined) return yield* new Node.FlowError({ message: unfit })
   const top = over(ModelClient.simulated(stack, simulation))
   // Every call is recorded, whether or not the stack has a ledger.
   const recorded = { ...top, send: Ledger.recording(Context.get(context, Pricing.Pricing))(top.send) }
@@ -155,12 +158,26 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
       return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
     }
   })(buildStack(stack))
-  if (LayerAnnotations.find(client.layers, LayerAnnotations.ServiceTier)?.tier === "batch") return client
+  if (LayerAnnotations.batches(client.layers)) return client
   if (place.edge === undefined)
     return yield* Batch.make(ModelClient.simulated(client, yield* Simulation.Simulation), batch)
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
 })
+
+/** Describes a judge that cannot work on a model of its cascade, as a step calls it. */
+const unfitJudge = (flow: Flow.Any, layers: ReadonlyArray<ModelClient.LayerInfo> = []): string | undefined => {
+  for (const node of flow.graph.nodes) {
+    const byRow = Node.callsOf(node)
+    if (!Node.canCall(node) || byRow.model !== undefined || byRow.settings !== undefined) continue
+    const own = "policy" in node.kind ? Node.settingsOf(node.kind.policy) : undefined
+    const settings = ModelSettings.merge(flow.settings, own ?? {})
+    // A call that names its model does not go through a cascade.
+    const problem = settings.model === undefined ? JudgeNeeds.problem(layers, node.name, settings) : undefined
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
 
 /** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {

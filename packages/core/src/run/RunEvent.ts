@@ -25,6 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
+import * as PriceTable from "../price/PriceTable.ts"
 
 /** Tokens by class. The classes are disjoint. */
 const Tokens = Schema.Struct({
@@ -339,6 +340,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     failedRowsCost: Schema.optionalKey(Money.FromUsd)
   }),
   tokens: Tokens,
+  /** The table of the public prices. Absent when no model was called. */
+  prices: Schema.optionalKey(PriceTable.Named),
   /** What was spent, as far as it is known. */
   cost: Money.FromUsd,
   /** The part of `cost` charged in addition to tokens: for requests, and for web searches. */

@@ -135,6 +135,7 @@ export const open = Effect.fnUntraced(function* (
   const budget = isShared ? shared?.budget : own
   let spentBefore = Money.zero
   const at = yield* Clock.currentTimeMillis
+  yield* Pricing.sayOld(pricing, at)
   // A sample leaves the errors file of the last run as it is.
   const isSample = options.outputs === false && options.errorsFile === undefined
   const errors = yield* FailedRow.open(isSample ? undefined : files.errors, (row) =>
@@ -146,6 +147,7 @@ export const open = Effect.fnUntraced(function* (
     parameters,
     at,
     errors,
+    prices: pricing.table,
     broken: store.failure,
     left: () => {
       const left = own?.left()
@@ -229,6 +231,7 @@ export const join = Effect.fnUntraced(function* (
     parameters,
     at,
     errors,
+    prices: pricing.table,
     broken: store.failure,
     left: () => undefined,
     options,

@@ -11,6 +11,7 @@ import type * as Suspension from "../client/Suspension.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as RunTotals from "../ledger/RunTotals.ts"
+import type * as PriceTable from "../price/PriceTable.ts"
 import type * as Money from "../price/Money.ts"
 import type * as FailedRow from "./FailedRow.ts"
 import * as NodeCounts from "./NodeCounts.ts"
@@ -87,6 +88,8 @@ export interface RunStateInit {
   /** Nothing but the failure of a source ends it. */
   readonly isPlan?: boolean
   readonly at: number
+  /** The table of the public prices. */
+  readonly prices: PriceTable.Named
   readonly errors: FailedRow.ErrorsFile
   /** Why nothing more can be stored; `undefined` when everything works. */
   readonly broken: () => string | undefined

@@ -10,6 +10,7 @@ import * as Node from "../flow/Node.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as RunTotals from "../ledger/RunTotals.ts"
 import * as Money from "../price/Money.ts"
+import * as PriceTable from "../price/PriceTable.ts"
 import type * as FailedRow from "./FailedRow.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
 import type * as RowHooks from "./RowHooks.ts"
@@ -25,6 +26,8 @@ export interface RunSummaryParts {
   readonly startedAt: number
   readonly counts: NodeCounts.NodeCounts
   readonly totals: RunTotals.RunTotals
+  /** The table of the public prices. */
+  readonly prices: PriceTable.Named
   readonly waits: WaitingFor.WaitingFor
   readonly errors: FailedRow.ErrorsFile
   readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
@@ -108,6 +111,7 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
       failedCost: sums.failedSpent,
       ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
     },
+    ...(sums.attempts === 0 ? undefined : { prices: PriceTable.nameOf(parts.prices) }),
     ...moneyOf(sums),
     steps: FlowGraph.inOrder(flow.graph, totals.lines()).map((line) => ({
       step: line.step,

@@ -4,6 +4,7 @@
  * @internal
  */
 import * as LayerEvent from "@pipe/core/LayerEvent"
+import * as ModelFacts from "@pipe/core/internal/ModelFacts"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
@@ -11,6 +12,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../provider/Body.ts"
 import type * as Operation from "../provider/Operation.ts"
+import type * as Provider from "../provider/Provider.ts"
 import type * as Reply from "../provider/Reply.ts"
 import * as StructuredOutput from "../provider/StructuredOutput.ts"
 import * as Chat from "./Chat.ts"
@@ -20,9 +22,11 @@ import * as Decisions from "./Decisions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Responses from "./Responses.ts"
 import * as ResponsesAnswer from "./ResponsesAnswer.ts"
+import * as ServiceTiers from "./ServiceTiers.ts"
 
 export interface Options extends Chat.Options {
-  readonly api: "chat" | "responses"
+  /** Default: chat completions, except for requests that a model takes as responses only. */
+  readonly api?: "chat" | "responses" | undefined
   readonly structuredOutput: StructuredOutput.StructuredOutputMode
 }
 
@@ -31,6 +35,8 @@ export interface Api {
   readonly completion: Operation.CompletionOperation
   readonly embedding: Operation.EmbeddingOperation
   readonly decision: Operation.DecisionOperation
+  readonly leavesOut: NonNullable<Provider.Api["leavesOut"]>
+  readonly serviceTiers: NonNullable<Provider.Api["serviceTiers"]>
   /** The path of a request, and its body. */
   readonly pathOf: (request: ModelRequest.ModelRequest) => string
   readonly body: (
@@ -44,14 +50,26 @@ export interface Api {
 /** The most texts and bytes of an embedding request (platform.openai.com/docs/api-reference/embeddings, accessed 2026-11-28). */
 const LIMITS = { inputs: 2_048, bytes: 600_000 }
 
+/** Services that have the responses API. Others translate tools and efforts for their chat completions. */
+const RESPONDING: ReadonlySet<string> = new Set(["openai", "azure"])
+
+/** Tests whether a request is only taken as a response. */
+const needsResponses = (provider: string, request: ModelRequest.Completion): boolean =>
+  RESPONDING.has(provider) && ModelFacts.needsResponses(request)
+
+/** Settings that chat completions have and responses do not (platform.openai.com/docs/api-reference, 2026-11-30). */
+const NOT_IN_RESPONSES = ["stop", "seed", "presencePenalty", "frequencyPenalty"] as const
+
 const CHAT = "/chat/completions"
 const RESPONSES = "/responses"
 const EMBEDDINGS = "/embeddings"
 const DECISIONS = "/decisions"
 
-export const make = (options: Options): Api => {
+type IsChat = (request: ModelRequest.Completion | undefined) => boolean
+
+/** Completions: what is sent of them, and how their answers are read. */
+const completions = (options: Options, isChat: IsChat) => {
   const { provider } = options
-  const isChat = options.api === "chat"
   const warn = LayerEvent.once()
   /** Models that refuse a schema at this endpoint: the prompt describes it. */
   const untaught = new Set<string>()
@@ -62,7 +80,7 @@ export const make = (options: Options): Api => {
   const body = (request: ModelRequest.Completion, model: string): Effect.Effect<object, AiError.AiError> => {
     const mode = modeOf(model)
     const made = Body.make(Client.MODULE, (): object =>
-      isChat ? Chat.toBody(request, model, options, mode) : Responses.toBody(request, model, provider, mode)
+      isChat(request) ? Chat.toBody(request, model, options, mode) : Responses.toBody(request, model, provider, mode)
     )
     const loose = mode === "schema" ? Chat.looseness(request, model, provider) : undefined
     return loose === undefined
@@ -74,13 +92,13 @@ export const make = (options: Options): Api => {
   }
 
   const completion: Operation.CompletionOperation = {
-    path: () => (isChat ? CHAT : RESPONSES),
+    path: (_, request) => (isChat(request) ? CHAT : RESPONSES),
     body: (request, { model }) => body(request, model),
-    format: ({ model }) => (isChat ? ChatAnswer : ResponsesAnswer).format({ provider, model }),
+    format: ({ model, request }) => (isChat(request) ? ChatAnswer : ResponsesAnswer).format({ provider, model }),
     streamed: (body) => ({
       ...body,
       stream: true,
-      ...(isChat ? { stream_options: { include_usage: true } } : undefined)
+      ...("messages" in body ? { stream_options: { include_usage: true } } : undefined)
     }),
     learn: (error, { model, request }) => {
       const isText = request === undefined || request.responseFormat.type === "text"
@@ -96,6 +114,15 @@ export const make = (options: Options): Api => {
       )
     }
   }
+  return { body, completion }
+}
+
+export const make = (options: Options): Api => {
+  const { provider } = options
+  const isChat: IsChat = (request) =>
+    options.api === undefined ? request === undefined || !needsResponses(provider, request) : options.api === "chat"
+  const takesDecision = (model: string): boolean => options.decisions ?? Decisions.takes(model)
+  const { body, completion } = completions(options, isChat)
   const vectors = (request: ModelRequest.Embedding, model: string) =>
     Body.make(Client.MODULE, () => Embeddings.toBody(request, model))
   return {
@@ -111,9 +138,21 @@ export const make = (options: Options): Api => {
       path: () => DECISIONS,
       body: (request, { model }) => Body.make(Client.MODULE, () => Decisions.toBody(request, model)),
       format: ({ model, request }) => Decisions.format({ provider, model }, request?.questions ?? []),
-      takes: (model) => options.decisions ?? Decisions.takes(model)
+      takes: takesDecision
     },
-    pathOf: (request) => (request._tag === "Embedding" ? EMBEDDINGS : isChat ? CHAT : RESPONSES),
+    pathOf: (request) =>
+      request._tag === "Embedding" ? EMBEDDINGS : request._tag === "Decision" || isChat(request) ? CHAT : RESPONSES,
+    serviceTiers: {
+      options: ServiceTiers.optionsOf(provider),
+      of: (request) =>
+        request._tag === "Decision" && takesDecision(request.model ?? "")
+          ? Decisions.SERVICE
+          : ServiceTiers.askedBy(request)
+    },
+    leavesOut: (request) =>
+      isChat(request)
+        ? undefined
+        : { settings: NOT_IN_RESPONSES, because: "the responses API, which the model needs here, has none" },
     body: (request, model) => {
       switch (request._tag) {
         case "Embedding":

@@ -232,6 +232,15 @@ const extraOf = (part: Prompt.PartEncoded, provider: string): object | undefined
 export const toolResult = (part: Prompt.ToolResultPartEncoded): string =>
   typeof part.result === "string" ? part.result : Body.text(part.result)
 
+/** The formats of audio that the chat API takes (openai 7.57, `ChatCompletionContentPartInputAudio`). */
+const AUDIO: ReadonlyMap<string, "wav" | "mp3"> = new Map([
+  ["audio/wav", "wav"],
+  ["audio/x-wav", "wav"],
+  ["audio/wave", "wav"],
+  ["audio/mpeg", "mp3"],
+  ["audio/mp3", "mp3"]
+])
+
 const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionContentPart => {
   if (part.type === "text") return { type: "text", text: part.text }
   const data = Files.of(part)
@@ -239,7 +248,10 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
   if (part.mediaType === "application/pdf" && data._tag === "Base64") {
     return { type: "file", file: { file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" } }
   }
+  const format = AUDIO.get(part.mediaType)
+  if (format !== undefined && data._tag === "Base64")
+    return { type: "input_audio", input_audio: { data: data.base64, format } }
   throw new Body.Unsupported(
-    `a file of type ${part.mediaType} cannot be sent to the chat API: images and PDF documents can`
+    `a file of type ${part.mediaType} cannot be sent to the chat API: images, PDF documents, and WAV and MP3 audio can`
   )
 }

@@ -18,6 +18,7 @@ import * as Thinking from "../provider/Thinking.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
+import * as ServiceTiers from "./ServiceTiers.ts"
 
 export interface Options {
   readonly provider: string
@@ -32,13 +33,10 @@ export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<
   return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
 }
 
-/** The names of the standard service tier (OpenAI, Groq: console.groq.com/docs/service-tiers). */
-const ORDINARY: ReadonlySet<string> = new Set(["default", "auto", "standard", "on_demand"])
-
 /** The service tier, unless it is the standard one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const tier = Fields.name(value)?.toLowerCase()
-  return tier === undefined || ORDINARY.has(tier) ? undefined : { serviceTier: tier }
+  const tier = ServiceTiers.named(value)
+  return tier === undefined || tier === "default" ? undefined : { serviceTier: tier }
 }
 
 /** The metadata of an answer. */

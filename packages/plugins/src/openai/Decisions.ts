@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as ModelTable from "@pipe/core/internal/ModelTable"
+import * as ModelFacts from "@pipe/core/internal/ModelFacts"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
@@ -15,11 +15,8 @@ import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
 
-/** Models that the decisions API takes (openai 7.57, `resources/decisions.d.ts`, accessed 2026-11-30). */
-const models: ModelTable.ModelTable<true> = [["gpt-6-luna", true]]
-
 /** Tests whether the decisions API takes a model. */
-export const takes = (model: string): boolean => ModelTable.find(models, model, "-.:") !== undefined
+export const takes = (model: string): boolean => ModelFacts.of(model)?.decisions === true
 
 export const toBody = (request: ModelRequest.Decision, model: string): DecisionCreateParams =>
   Body.withOptions(
@@ -97,6 +94,9 @@ const toAnswer = (question: ModelRequest.Question, value: unknown): ModelRespons
 const usageIn = (answer: Fields.Fields): Usage.Usage | undefined =>
   Usage.ofAnswer(OpenAiUsage.make(answer["usage"]), false)
 
+/** The name of the price class of decisions, in place of a service tier: the API has none. */
+export const SERVICE = "decision"
+
 export const format = (
   options: ChatAnswer.Options,
   questions: ReadonlyArray<ModelRequest.Question>
@@ -117,6 +117,7 @@ export const format = (
     return {
       _tag: "DecisionResponse",
       ...ChatAnswer.metadata(answer, options),
+      serviceTier: SERVICE,
       ...(counted === undefined ? undefined : { usage: counted }),
       answers,
       origin: "provider"

@@ -114,7 +114,7 @@ export const make = (
   ): Effect.Effect<BatchProvider.BatchRequestLine | undefined, AiError.AiError> => {
     const { model } = request
     if (operation === undefined || model === undefined) return Effect.undefined
-    const endpoint = operation.path(model)
+    const endpoint = operation.path(model, request)
     return Effect.map(operation.body(request, { provider: name, model, request }), (body) => ({
       endpoint,
       text: Body.encode(api.line(id, body, endpoint)),

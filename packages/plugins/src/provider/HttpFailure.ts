@@ -119,6 +119,8 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
         description,
         metadata: { ...metadata, [ModelFailure.billableKey]: false }
       })
+    // Groq's flex tier has no room (console.groq.com/docs/flex-processing).
+    case 498:
     case 429:
       return new AiError.RateLimitError({
         ...(wait === undefined ? undefined : { retryAfter: Duration.millis(wait) }),

@@ -32,8 +32,8 @@ export interface Asked<R extends ModelRequest.ModelRequest = ModelRequest.ModelR
 
 /** How an API answers one kind of request. `completion` and `embedding` make one. */
 export interface Operation<R extends ModelRequest.ModelRequest, A extends ModelResponse.ModelResponse> {
-  /** The path below the base URL. */
-  readonly path: (model: string) => string
+  /** The path below the base URL. Some depend on the request. */
+  readonly path: (model: string, request?: R) => string
   /** The body of a call. */
   readonly body: (request: R, asked: Asked<R>) => Effect.Effect<object, AiError.AiError>
   /** Reads the answer. */
@@ -83,7 +83,7 @@ export const send = <R extends ModelRequest.ModelRequest, A extends ModelRespons
       Effect.suspend(() => body(request, asked)),
       (made) =>
         Body.make(endpoint.module, () => ({
-          to: path(asked.model).replace(/^(?!\/)/, "/"),
+          to: path(asked.model, request).replace(/^(?!\/)/, "/"),
           text: Body.encode(streamed === undefined ? made : streamed(made))
         }))
     ),

@@ -9,6 +9,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as SafeText from "@pipe/core/internal/SafeText"
+import * as CallTimeout from "@pipe/core/internal/CallTimeout"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher } from "undici"
@@ -67,21 +68,24 @@ export const make = Effect.fnUntraced(function* (
 
 const post = (
   pool: Dispatcher,
-  { module, timeout }: Endpoint.Endpoint,
+  { module, timeout: own }: Endpoint.Endpoint,
   request: Dispatcher.DispatchOptions,
   url: string,
   assembly: (() => Events.Assembly) | undefined
 ): Effect.Effect<Reply.Reply, AiError.AiError> =>
-  Effect.callback((resume) => {
-    const exchange = new Exchange(
-      url,
-      (reply) => resume(Effect.succeed(reply)),
-      (error, sent) => resume(Effect.fail(toNetworkError({ module, url, error, sent }))),
-      timeout,
-      assembly
-    )
-    pool.dispatch(request, exchange)
-    return Effect.sync(() => exchange.cancel(new Error("interrupted")))
+  Effect.withFiber((fiber) => {
+    const timeout = Math.max(own, fiber.getRef(CallTimeout.CallTimeout))
+    return Effect.callback((resume) => {
+      const exchange = new Exchange(
+        url,
+        (reply) => resume(Effect.succeed(reply)),
+        (error, sent) => resume(Effect.fail(toNetworkError({ module, url, error, sent }))),
+        timeout,
+        assembly
+      )
+      pool.dispatch(timeout === own ? request : { ...request, headersTimeout: timeout, bodyTimeout: timeout }, exchange)
+      return Effect.sync(() => exchange.cancel(new Error("interrupted")))
+    })
   })
 
 /** How long a connection may stay open after the end of its answer, in milliseconds: some endpoints leave it open. */

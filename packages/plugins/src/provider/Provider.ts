@@ -33,6 +33,7 @@
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as LayerAnnotations from "@pipe/core/LayerAnnotations"
 import * as ChatModel from "@pipe/core/internal/ChatModel"
+import * as ModelFacts from "@pipe/core/internal/ModelFacts"
 import * as DecisionByCompletion from "@pipe/core/internal/DecisionByCompletion"
 import * as Nearest from "@pipe/core/internal/Nearest"
 import * as ModelClient from "@pipe/core/ModelClient"
@@ -72,6 +73,14 @@ export interface Api {
   readonly answers?: unknown
   /** Changes a request before it is keyed and sent, beside the default model. */
   readonly resolve?: ModelClient.Resolve | undefined
+  /** Settings that the API does not take in a request, beside those that its model is known to refuse, and the reason. */
+  readonly leavesOut?:
+    | ((
+        request: ModelRequest.Completion
+      ) => { readonly settings: ReadonlyArray<keyof ModelRequest.Settings>; readonly because: string } | undefined)
+    | undefined
+  /** How its service tiers are requested. Default: it has none. */
+  readonly serviceTiers?: LayerAnnotations.ServiceTiers | undefined
 }
 
 /** A provider: its API, and where it is. */
@@ -149,6 +158,35 @@ const withModel =
     return isNamed ? request : ModelRequest.withModel(request, own)
   }
 
+/** What an API does not take of a request, and the request without it. */
+const fitting = ({ leavesOut }: Api) => {
+  const lacked = (request: ModelRequest.Completion): ReadonlyArray<readonly [keyof ModelRequest.Settings, string]> => {
+    const found = leavesOut?.(request)
+    return found === undefined
+      ? []
+      : found.settings.flatMap((name) => (request.settings[name] === undefined ? [] : [[name, found.because] as const]))
+  }
+  return {
+    fit: <R extends ModelRequest.ModelRequest>(request: R): R => {
+      const taken = ModelFacts.fit(request)
+      if (taken._tag !== "Completion") return taken
+      const names = lacked(taken)
+      if (names.length === 0) return taken
+      const settings = { ...taken.settings }
+      for (const [name] of names) delete settings[name]
+      return { ...taken, settings }
+    },
+    leftOut: (request: ModelRequest.ModelRequest): ReadonlyArray<string> => [
+      ...ModelFacts.leftOut(request),
+      ...(request._tag === "Completion"
+        ? lacked(ModelFacts.fit(request)).map(
+            ([name, because]) => `${request.model} is called without ${name}: ${because}`
+          )
+        : [])
+    ]
+  }
+}
+
 /** Makes a provider over a connection, for layers that choose the transport or the name themselves. */
 export const make = (
   connection: Connection.Connection,
@@ -160,6 +198,7 @@ export const make = (
   const { isRedirectable, isSet, keySource, module, place } = connection
   const { stream = false } = options
   const named = withModel(options)
+  const { fit, leftOut } = fitting(api)
   const sender =
     <R extends ModelRequest.ModelRequest, A extends ModelResponse.ResponseTo<R>>(
       operation: Operation.Operation<R, A> | undefined
@@ -185,9 +224,11 @@ export const make = (
     name,
     isRedirected: isRedirectable,
     resolve: (request, call) => {
-      const own = named(request)
+      const own = fit(named(request))
       return api.resolve === undefined ? own : api.resolve(own, call)
     },
+    leftOut: (request) => leftOut(named(request)),
+    decides: (model) => decision?.takes(model) === true,
     refuse: (request) => {
       const kind = request._tag === "Embedding" ? "embeddings" : "completions"
       const takesDecision = request._tag === "Decision" && decision?.takes(request.model ?? "") === true
@@ -207,6 +248,7 @@ export const make = (
     credentials: { name: keySource, isSet },
     ...(models === undefined ? undefined : { check: ModelList.check(connection, models) }),
     ...(api.prices === undefined ? undefined : { prices: api.prices }),
-    ...(api.promptCache === undefined ? undefined : { promptCache: api.promptCache })
+    ...(api.promptCache === undefined ? undefined : { promptCache: api.promptCache }),
+    ...(api.serviceTiers === undefined ? undefined : { serviceTiers: api.serviceTiers })
   })
 }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as SafeText from "@pipe/core/internal/SafeText"
+import * as CallTimeout from "@pipe/core/internal/CallTimeout"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -26,6 +27,8 @@ export interface Client {
       readonly headers: { readonly [name: string]: string }
       readonly stream?: boolean
       readonly signal: AbortSignal
+      /** Milliseconds. */
+      readonly timeout: number
     }
   ) => { readonly asResponse: () => Promise<Response> }
 }
@@ -165,10 +168,16 @@ const make =
   (endpoint: Endpoint.Endpoint, client: Client): Reply.Transport =>
   (path, body, assembly) => {
     const url = `${endpoint.baseUrl}${path}`
-    const ask = async (signal: AbortSignal): Promise<Reply.Reply> => {
+    const ask = async (signal: AbortSignal, timeout: number): Promise<Reply.Reply> => {
       const headers = { "content-type": "application/json" }
       const response = await client
-        .post(path, { body, headers, signal, ...(assembly === undefined ? undefined : { stream: true }) })
+        .post(path, {
+          body,
+          headers,
+          signal,
+          timeout: 2 * timeout,
+          ...(assembly === undefined ? undefined : { stream: true })
+        })
         .asResponse()
       const header = (name: string) => response.headers.get(name) ?? undefined
       return {
@@ -181,11 +190,12 @@ const make =
             : await response.text()
       }
     }
-    return Effect.tryPromise({ try: ask, catch: (error) => error }).pipe(
-      Effect.timeoutOrElse({
-        duration: endpoint.timeout,
-        orElse: () => Effect.fail<unknown>(new PoolTransport.DeadlineError(endpoint.timeout))
-      }),
+    const within = (timeout: number) =>
+      Effect.timeoutOrElse(Effect.tryPromise({ try: (signal) => ask(signal, timeout), catch: (error) => error }), {
+        duration: timeout,
+        orElse: () => Effect.fail<unknown>(new PoolTransport.DeadlineError(timeout))
+      })
+    return Effect.flatMap(CallTimeout.CallTimeout, (least) => within(Math.max(endpoint.timeout, least))).pipe(
       Effect.catch((error) => {
         const refused = refusedIn(error)
         if (refused === undefined) return failure(endpoint, error)

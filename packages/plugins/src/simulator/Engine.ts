@@ -91,10 +91,12 @@ const attemptOf = ({ tries }: State, text: string): number => {
   return attempt
 }
 
-const faultOf = (state: State, text: string): keyof Faults | undefined => {
+const faultOf = (state: State, text: string, isFlex: boolean): keyof Faults | undefined => {
   const { faults, seed } = state
   if (!Object.values(faults).some((rate) => rate > 0)) return undefined
-  let at = Script.chance(seed, "fault", text, String(attemptOf(state, text)))
+  const attempt = String(attemptOf(state, text))
+  if (isFlex && Script.chance(seed, "flex", text, attempt) < (faults.flexUnavailable ?? 0)) return "flexUnavailable"
+  let at = Script.chance(seed, "fault", text, attempt)
   for (const kind of ["rateLimit", "serverError", "brokenJson", "drop", "wrongSchema"] as const) {
     const rate = faults[kind] ?? 0
     if (at < rate) return kind
@@ -116,18 +118,19 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
   }
   if (path === "/v1/decisions") {
     const made = Decisions.answer(body, seed, count, notes.take(body[RequestNotes.FIELD]))
-    meter.record(body["model"], made.tokens, serviceTier)
+    meter.record(body["model"], made.tokens, serviceTier ?? "decision")
     return made.body
   }
   const format = formats[path]!
-  const asked = format.read(body)
+  // A batch is in no other service tier.
+  const asked = { ...format.read(body), ...(serviceTier === undefined ? undefined : { tier: undefined }) }
   const text = JSON.stringify(body)
   const isWrong =
     asked.schema !== undefined
     && Script.chance(seed, "wrong", text, String(attemptOf(state, text))) < (faults.wrongSchema ?? 0)
   // Requests of a batch run in parallel: none finds what another has added to the prompt cache.
   const made = Answering.answer(state, asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[RequestNotes.FIELD]))
-  meter.record(asked.model, made.tokens, serviceTier)
+  meter.record(asked.model, made.tokens, serviceTier ?? asked.tier)
   return format.write(asked, made)
 }
 
@@ -168,8 +171,10 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   if (wait !== undefined) {
     return error(429, "rate_limit_error", "simulated rate limit", { "retry-after": String(Math.ceil(wait / 1000)) })
   }
-  const fault = faultOf(state, text)
+  const fault = faultOf(state, text, Wire.tierOf(body) === "flex")
   switch (fault) {
+    case "flexUnavailable":
+      return error(429, "resource_unavailable", "Resource unavailable: no room in the flex tier now")
     case "rateLimit":
       return error(429, "rate_limit_error", "simulated rate limit", { "retry-after-ms": "20" })
     case "serverError":
@@ -188,7 +193,7 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
   const asked = format.read(body)
   const made = Answering.answer(state, asked, fault === "wrongSchema" && asked.schema !== undefined, arrived, note)
-  meter.record(asked.model, made.tokens)
+  meter.record(asked.model, made.tokens, asked.tier)
   if (asked.stream && format.events !== undefined) {
     return send(200, format.events(asked, made).join(""), {}, "text/event-stream")
   }

@@ -18,6 +18,8 @@ export interface Faults {
   readonly drop?: number
   /** An answer that does not fit the requested schema. It is billed. */
   readonly wrongSchema?: number
+  /** Requests for the service tier `flex` that it has no room for: 429, and nothing is billed. */
+  readonly flexUnavailable?: number
 }
 
 /** How prompts with several texts go wrong. Shares are from 0 to 1, of the texts unless stated otherwise. */
@@ -106,8 +108,8 @@ export interface CreatedBatch {
 /** The requests of a model, and what they would have cost. */
 export interface Bill {
   readonly model: string
-  /** `undefined` for the standard one. */
-  readonly serviceTier?: "batch"
+  /** The service tier, or `decision`; `undefined` for the standard one. */
+  readonly serviceTier?: string
   readonly answers: number
   /** Input tokens, including those read from or written to the prompt cache. */
   readonly input: number

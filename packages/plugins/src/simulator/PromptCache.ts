@@ -9,6 +9,8 @@ import type * as Wire from "./Wire.ts"
 
 const MIN = 1_024
 const STEP = 128
+/** Models whose prompts are all written, and charged for it (developers.openai.com/api/docs/guides/prompt-caching). */
+const WRITES = /^gpt-(?:5\.[6-9]|[6-9])/
 /** Characters per token, to find the end of a step. */
 const CHARACTERS = 4
 
@@ -44,8 +46,10 @@ export const make = (count: (text: string) => number): PromptCache => {
 
   return {
     use: (asked, input, arrived) => {
-      if (asked.marked === "automatic")
-        return { cacheRead: input < MIN ? 0 : bySteps(asked, input, arrived), cacheWrite: 0 }
+      if (asked.marked === "automatic") {
+        const cacheRead = input < MIN ? 0 : bySteps(asked, input, arrived)
+        return { cacheRead, cacheWrite: input >= MIN && WRITES.test(asked.model) ? input - cacheRead : 0 }
+      }
       const tokens = asked.marked === undefined ? 0 : Math.min(input, count(asked.marked))
       if (tokens < MIN) return { cacheRead: 0, cacheWrite: 0 }
       const key = createHash("sha256").update(asked.model).update(asked.marked!).digest("base64")

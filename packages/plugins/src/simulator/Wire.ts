@@ -20,7 +20,19 @@ export interface WireRequest {
   readonly logprobs: boolean
   /** What the provider caches of the prompt: found automatically, or up to a mark. */
   readonly marked: "automatic" | string | undefined
+  /** The service tier that answers; `undefined` for the standard one. */
+  readonly tier: string | undefined
 }
+
+/** Tiers that a request may ask for, beside the standard one (developers.openai.com/api/docs/guides/flex-processing). */
+const TIERS: ReadonlySet<unknown> = new Set(["flex", "priority"])
+
+/** The service tier that a request asks for; `undefined` for the standard one. */
+export const tierOf = ({ service_tier: tier }: WireJson): string | undefined => (TIERS.has(tier) ? tier : undefined)
+
+/** Models that think with every effort but none. */
+const thinks = (body: WireJson, effort: unknown): boolean =>
+  /^(?:o\d|gpt-[5-9])/.test(body["model"]) && effort !== "none"
 
 export interface WireTokens {
   readonly input: number
@@ -70,10 +82,11 @@ export const fromChat = (body: WireJson): WireRequest => {
     schema: body["response_format"]?.json_schema?.schema,
     tool: calls ? { name: tool.name, parameters: tool.parameters ?? {} } : undefined,
     maxTokens: body["max_completion_tokens"] ?? body["max_tokens"],
-    reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
+    reasoning: thinks(body, body["reasoning_effort"]),
     stream: body["stream"] === true,
     logprobs: body["logprobs"] === true,
-    marked: "automatic"
+    marked: "automatic",
+    tier: tierOf(body)
   }
 }
 
@@ -89,10 +102,11 @@ export const fromResponses = (body: WireJson): WireRequest => {
     schema: body["text"]?.format?.schema,
     tool: calls ? { name: tool.name, parameters: tool.parameters ?? {} } : undefined,
     maxTokens: body["max_output_tokens"],
-    reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
+    reasoning: thinks(body, body["reasoning"]?.effort),
     stream: false,
     logprobs: (body["include"] ?? []).includes("message.output_text.logprobs"),
-    marked: "automatic"
+    marked: "automatic",
+    tier: tierOf(body)
   }
 }
 
@@ -113,7 +127,8 @@ export const fromAnthropic = (body: WireJson): WireRequest => {
     reasoning: false,
     stream: body["stream"] === true,
     logprobs: false,
-    marked: markedIn(body)
+    marked: markedIn(body),
+    tier: undefined
   }
 }
 
@@ -127,11 +142,11 @@ const markedIn = (body: WireJson): string | undefined => {
   return last < 0 ? undefined : textOf(blocks.slice(0, last + 1))
 }
 
-const chatUsage = ({ cacheRead, input, output, reasoning }: WireTokens) => ({
+const chatUsage = ({ cacheRead, cacheWrite, input, output, reasoning }: WireTokens) => ({
   prompt_tokens: input,
   completion_tokens: output,
   total_tokens: input + output,
-  prompt_tokens_details: { cached_tokens: cacheRead, audio_tokens: 0 },
+  prompt_tokens_details: { cached_tokens: cacheRead, cache_write_tokens: cacheWrite, audio_tokens: 0 },
   completion_tokens_details: { reasoning_tokens: reasoning, audio_tokens: 0 }
 })
 
@@ -169,13 +184,13 @@ export const toChat = (asked: WireRequest, answer: WireAnswer) => ({
     }
   ],
   usage: chatUsage(answer.tokens),
-  service_tier: "default"
+  service_tier: asked.tier ?? "default"
 })
 
 /** The events of a streamed chat completion. */
 export const toChatChunks = (asked: WireRequest, answer: WireAnswer): ReadonlyArray<string> => {
   const chunk = (choices: ReadonlyArray<unknown>, usage: unknown = null) =>
-    `data: ${JSON.stringify({ id: `chatcmpl-${answer.id}`, object: "chat.completion.chunk", created: 1_764_000_000, model: asked.model, choices, usage })}\n\n`
+    `data: ${JSON.stringify({ id: `chatcmpl-${answer.id}`, object: "chat.completion.chunk", created: 1_764_000_000, model: asked.model, choices, usage, service_tier: asked.tier ?? "default" })}\n\n`
   const { content, ...rest } = chatMessage(answer)
   const toolCalls = "tool_calls" in rest ? rest.tool_calls.map((call, index) => ({ ...call, index })) : undefined
   return [
@@ -228,12 +243,12 @@ export const toResponses = (asked: WireRequest, answer: WireAnswer) => ({
         ],
   usage: {
     input_tokens: answer.tokens.input,
-    input_tokens_details: { cached_tokens: answer.tokens.cacheRead },
+    input_tokens_details: { cached_tokens: answer.tokens.cacheRead, cache_write_tokens: answer.tokens.cacheWrite },
     output_tokens: answer.tokens.output,
     output_tokens_details: { reasoning_tokens: answer.tokens.reasoning },
     total_tokens: answer.tokens.input + answer.tokens.output
   },
-  service_tier: "default"
+  service_tier: asked.tier ?? "default"
 })
 
 const anthropicUsage = ({ cacheRead, cacheWrite, input, output }: WireTokens) => ({

@@ -48,8 +48,10 @@ export const verdict = Flow.step("verdict", { review: reviews }, ({ review }) =>
 
 export default Flow.make("reviews", {
   outputs: [Sink.jsonl(new URL("verdicts.jsonl", import.meta.url), { review: reviews, verdict })],
+  // Labels need no thinking, which would cost more than the answer.
+  settings: { reasoningEffort: "none" },
   stack: Stack.recommended({
-    provider: OpenAi.layer({ model: "gpt-4o-mini" }),
+    provider: OpenAi.layer({ model: "gpt-6-luna" }),
     cache: "30 days",
     requestsPerMinute: 500,
     tokensPerMinute: 200_000

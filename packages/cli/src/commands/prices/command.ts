@@ -2,11 +2,37 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as ExitCode from "../../process/ExitCode.ts"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Switch from "../../flags/Switch.ts"
+
+const work = Effect.promise(() => import("./handler.ts"))
+
+const update = Command.make(
+  "update",
+  {
+    url: Flag.String("url").pipe(
+      Flag.withDescription(
+        "a table in the form of LiteLLM or models.dev: an address, or a file (default PIPE_PRICES_URL, or LiteLLM's)"
+      ),
+      Flag.optional
+    ),
+    accept: Flag.String("accept").pipe(
+      Flag.withMetavar("MODEL"),
+      Flag.withDescription("accept a change of this model that is refused, or its absence; may be repeated"),
+      Flag.atLeast(0)
+    ),
+    dryRun: Switch.make("dry-run", "show what would change, and write nothing"),
+    store: StoreFlag.flag
+  },
+  (input) => Effect.flatMap(work, (prices) => prices.update(input))
+).pipe(
+  Command.withDescription("Fetch a public table of prices, show what changes, and pin it in pipe-prices.json"),
+  Command.withExamples([
+    { command: "pipe prices update --dry-run" },
+    { command: "pipe prices update --url https://models.dev/api.json" }
+  ])
+)
 
 export const command = Command.make(
   "prices",
@@ -20,27 +46,13 @@ export const command = Command.make(
       Flag.optional
     )
   },
-  ({ model, provider }) =>
-    Effect.gen(function* () {
-      const Pricing = yield* Effect.promise(() => import("@pipe/core/Pricing"))
-      const { describe, list } = yield* Effect.promise(() => import("../../view/PriceText.ts"))
-      const pricing = yield* Pricing.make()
-      const at = yield* Clock.currentTimeMillis
-      const from = Option.getOrUndefined(provider)
-      if (Option.isNone(model)) return yield* Console.log(list(pricing.list({ provider: from, at })))
-      const price = pricing.lookup({ model: model.value, provider: from, at })
-      if (Option.isNone(price)) {
-        return yield* new ExitCode.Failure({
-          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: its cost in a run would be unknown. ${Pricing.advice(pricing, { at, model: model.value, provider: from })}`,
-          exitCode: ExitCode.failed
-        })
-      }
-      yield* Console.log(describe(model.value, price.value, at))
-    })
+  (input) => Effect.flatMap(work, (prices) => prices.show(input))
 ).pipe(
   Command.withDescription("Show the price of a model, and its source"),
   Command.withExamples([
     { command: "pipe prices gpt-4o-mini-2024-07-18" },
-    { command: "pipe prices --provider anthropic" }
-  ])
+    { command: "pipe prices --provider anthropic" },
+    { command: "pipe prices update" }
+  ]),
+  Command.withSubcommands([update])
 )

@@ -1,0 +1,236 @@
+/** What is known of models: settings, prompt caches, tokens of files; the data and what is computed from it. */
+import { assert, describe, it } from "@effect/vitest"
+import { ModelRequest, TokenCounter } from "@pipe/core"
+import * as fc from "fast-check"
+import { deflateSync } from "node:zlib"
+import * as FileMeasures from "../src/file/FileMeasures.ts"
+import * as FileTokens from "../src/model/FileTokens.ts"
+import { knownModels } from "../src/model/known/KnownModels.ts"
+import * as ModelFacts from "../src/model/ModelFacts.ts"
+import * as PromptCacheMinimum from "../src/price/PromptCacheMinimum.ts"
+
+describe("what is known of models", () => {
+  it("is plain data, with each name once", () => {
+    assert.deepStrictEqual(JSON.parse(JSON.stringify(knownModels)), knownModels)
+    const names = knownModels.flatMap(({ models }) => models)
+    assert.strictEqual(new Set(names).size, names.length)
+    // A value of the effort is a default only if the model takes it.
+    for (const { efforts, models } of knownModels)
+      if (efforts?.default !== undefined) assert.include(efforts.values, efforts.default, models[0])
+  })
+
+  it("is found by names with dates and makers, and not by names of newer generations", () => {
+    const luna = ModelFacts.of("gpt-6-luna")
+    assert.isDefined(luna)
+    for (const name of ["gpt-6-luna-2026-10-01", "openai/gpt-6-luna"]) assert.strictEqual(ModelFacts.of(name), luna)
+    for (const name of ["gpt-6.3-luna", "gpt-7", "claude-haiku-6", "gpt-6-lunatic", "llama3.2", ""])
+      assert.isUndefined(ModelFacts.of(name), name)
+    assert.notStrictEqual(ModelFacts.of("gpt-5-mini"), ModelFacts.of("gpt-5"))
+  })
+
+  it("says which settings are refused, and when", () => {
+    // developers.openai.com/api/docs/guides/deployment-checklist: sampling is removed unless the effort is none.
+    assert.deepStrictEqual(ModelFacts.refused("gpt-6-luna", { temperature: 0, topP: 0.5, topLogprobs: 0 }), [
+      "temperature",
+      "topP",
+      "topLogprobs"
+    ])
+    assert.deepStrictEqual(
+      ModelFacts.refused("gpt-6-luna", { temperature: 0, topLogprobs: 0, reasoningEffort: "none" }),
+      []
+    )
+    // The model page of GPT-5.4: its default effort is none.
+    assert.deepStrictEqual(ModelFacts.refused("gpt-5.4", { temperature: 0 }), [])
+    assert.deepStrictEqual(ModelFacts.refused("gpt-5.4", { temperature: 0, reasoningEffort: "low" }), ["temperature"])
+    // GPT-6.1 Sol takes no effort of none, so it always thinks.
+    assert.deepStrictEqual(ModelFacts.refused("gpt-6.1-sol", { temperature: 0, reasoningEffort: "none" }), [
+      "temperature",
+      "reasoningEffort"
+    ])
+    // platform.claude.com, migration guide of Haiku 5.5: a temperature of 1 is accepted.
+    assert.deepStrictEqual(ModelFacts.refused("claude-haiku-5-5", { temperature: 1 }), [])
+    assert.deepStrictEqual(ModelFacts.refused("claude-haiku-5-5", { temperature: 0.2 }), ["temperature"])
+    assert.deepStrictEqual(ModelFacts.refused("claude-haiku-4-5", { temperature: 0.2, topP: 0.9 }), ["topP"])
+    assert.deepStrictEqual(ModelFacts.refused("claude-haiku-4-5", { topP: 0.9 }), [])
+    for (const model of ["gpt-4o-mini", "claude-opus-4-6", "llama3"])
+      assert.deepStrictEqual(ModelFacts.refused(model, { temperature: 0, topP: 0.5 }), [], model)
+  })
+
+  it("leaves nothing in a request that it would say again", () => {
+    const settings = fc.record(
+      {
+        temperature: fc.constantFrom(0, 0.5, 1),
+        topP: fc.constantFrom(0.5, 1),
+        topLogprobs: fc.constantFrom(0, 3),
+        reasoningEffort: fc.constantFrom("none", "minimal", "low", "medium", "high", "xhigh", "max", "other"),
+        presencePenalty: fc.constantFrom(0, 1),
+        stop: fc.constant(["x"]),
+        parallelToolCalls: fc.boolean()
+      },
+      { requiredKeys: [] }
+    )
+    const models = knownModels.flatMap(({ models }) => models)
+    fc.assert(
+      fc.property(fc.constantFrom(...models), settings, (model, settings) => {
+        const request = ModelRequest.completion({ model, messages: [], settings })
+        const fitted = ModelFacts.fit(request)
+        assert.deepStrictEqual(ModelFacts.leftOut(fitted), [])
+        assert.strictEqual(ModelFacts.fit(fitted), fitted)
+        const isUnsaid = settings.reasoningEffort === "none" && ModelFacts.of(model)?.efforts?.values.length === 0
+        assert.strictEqual(
+          ModelFacts.leftOut(request).length + (isUnsaid ? 1 : 0),
+          Object.keys(settings).length - Object.keys(fitted.settings).length
+        )
+        assert.deepStrictEqual(request.settings, settings)
+      })
+    )
+  })
+
+  it("has the minima of Claude 5, and the writes of GPT-5.6 and later", () => {
+    // platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations, 2026-10-08.
+    for (const model of [
+      "claude-opus-5",
+      "claude-opus-5-5",
+      "claude-sonnet-5-5",
+      "claude-haiku-5-5",
+      "claude-fable-5-1"
+    ])
+      assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", model)?.minimum, 512, model)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-sonnet-5")?.minimum, 1_024)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-unknown-9")?.minimum, 4_096)
+    assert.isTrue(PromptCacheMinimum.ruleOf("openai", "gpt-5.6-luna")?.isWritten)
+    assert.isUndefined(PromptCacheMinimum.ruleOf("openai", "gpt-5.5")?.isWritten)
+  })
+})
+
+const image = (model: string, width: number, height: number) => FileTokens.ofImage(model, { width, height }).most
+
+describe("the tokens of an image", () => {
+  it("are those of OpenAI's examples", () => {
+    // developers.openai.com/api/docs/guides/images-vision, and the older page of the same formula.
+    assert.strictEqual(image("gpt-4o", 1_024, 1_024), 765)
+    assert.strictEqual(image("gpt-4o", 2_048, 4_096), 1_105)
+    assert.strictEqual(image("gpt-4o-mini", 1_024, 1_024), 2_833 + 4 * 5_667)
+    assert.strictEqual(image("gpt-4o", 128, 64), 255)
+    // 1,024 patches fit; 1800 by 2400 is scaled to 1,452 of them. Each counts 1.62 times for GPT-4.1 mini.
+    assert.strictEqual(image("gpt-4.1-mini", 1_024, 1_024), Math.ceil(1_024 * 1.62))
+    assert.strictEqual(image("gpt-4.1-mini", 1_800, 2_400), Math.ceil(1_452 * 1.62))
+  })
+
+  it("are those of Anthropic's examples", () => {
+    // platform.claude.com/docs/en/build-with-claude/vision: before 4.7, and since.
+    for (const [width, height, standard, large] of [
+      [1_920, 1_080, 1_560, 2_691],
+      [2_000, 1_500, 1_564, 3_888],
+      [3_840, 2_160, 1_560, 4_784],
+      [1_092, 1_092, 1_521, 1_521],
+      [200, 200, 64, 64],
+      [1_000, 1_000, 1_296, 1_296]
+    ] as const) {
+      assert.strictEqual(image("claude-haiku-4-5", width, height), standard, `${width} x ${height}`)
+      assert.strictEqual(image("claude-haiku-5-5", width, height), large, `${width} x ${height}, large`)
+    }
+  })
+
+  it("are never more than those of an image whose size is not known", () => {
+    const side = fc.integer({ min: 1, max: 20_000 })
+    for (const model of [
+      "gpt-4o",
+      "gpt-4o-mini",
+      "gpt-4.1-mini",
+      "gpt-5-nano",
+      "gpt-5.5",
+      "claude-opus-4-6",
+      "claude-opus-5"
+    ]) {
+      const most = FileTokens.ofImage(model, undefined).most!
+      fc.assert(
+        fc.property(side, side, (width, height) => {
+          const tokens = image(model, width, height)!
+          assert.isAtLeast(tokens, 1)
+          assert.isAtMost(tokens, most, `${model}: ${width} x ${height}`)
+          // Turning an image changes nothing.
+          assert.strictEqual(tokens, image(model, height, width))
+        })
+      )
+    }
+  })
+
+  it("are not known where no rule is: nothing is made up", () => {
+    for (const model of ["gpt-6.2-sol", "llama3", "gpt-6-luna"])
+      assert.deepStrictEqual(FileTokens.ofImage(model, { width: 10, height: 10 }), {})
+    // An estimate is no bound.
+    assert.deepStrictEqual(FileTokens.ofImage("gemini-3.6-flash", { width: 10, height: 10 }), { expected: 1_120 })
+    assert.isUndefined(FileTokens.ofImage("gpt-5.6-luna", undefined).most)
+  })
+})
+
+/** A PNG file of a size, whose pixels do not matter. */
+const png = (width: number, height: number): Uint8Array => {
+  const header = Buffer.alloc(25)
+  header.writeUInt32BE(13, 0)
+  header.write("IHDR", 4, "latin1")
+  header.writeUInt32BE(width, 8)
+  header.writeUInt32BE(height, 12)
+  return Buffer.concat([Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), header])
+}
+
+const file = (mediaType: string, data: Uint8Array | string) => ({
+  type: "file" as const,
+  mediaType,
+  data: typeof data === "string" ? data : Buffer.from(data).toString("base64"),
+  options: {}
+})
+
+describe("a file in a prompt", () => {
+  it("is measured by its bytes, and counted with its text", () => {
+    const part = file("image/png", png(1_024, 1_024))
+    const request = ModelRequest.completion({
+      model: "gpt-4o",
+      messages: [{ role: "user", content: [{ type: "text", text: "What is this?", options: {} }, part] }] as never
+    })
+    const without = ModelRequest.completion({ model: "gpt-4o", messages: [{ role: "user", content: "What is this?" }] })
+    assert.strictEqual(
+      TokenCounter.inputTokens(TokenCounter.estimate, request)
+        - TokenCounter.inputTokens(TokenCounter.estimate, without),
+      765
+    )
+    for (const broken of ["", "AAAA", "not base64 at all", Buffer.from(png(9, 9).subarray(0, 20)).toString("base64")])
+      assert.strictEqual(FileTokens.of("gpt-4o", file("image/png", broken)).most, 85 + 8 * 170, broken)
+    assert.strictEqual(FileTokens.of("gpt-4o", file("image/png", "https://example.com/a.png")).most, 85 + 8 * 170)
+  })
+
+  it("has the pages of its document, in plain and in packed form", () => {
+    const plain = Buffer.from("%PDF-1.4\n1 0 obj <</Type /Pages /Kids [2 0 R 3 0 R] /Count 7>> endobj\n%%EOF", "latin1")
+    const packed = Buffer.concat([
+      Buffer.from(
+        "%PDF-1.5\n5 0 obj <</Type /ObjStm /N 2 /First 10 /Filter /FlateDecode /Length 60>>\nstream\n",
+        "latin1"
+      ),
+      deflateSync(Buffer.from("1 0 2 20 <</Count 12 /Kids [3 0 R] /Type /Pages>>")),
+      Buffer.from("\nendstream\nendobj\n%%EOF", "latin1")
+    ])
+    assert.strictEqual(FileMeasures.pdfPages(plain), 7)
+    assert.strictEqual(FileMeasures.pdfPages(packed), 12)
+    for (const other of ["", "%PDF-1.4 no pages", "<html>/Type /Pages /Count 5"])
+      assert.isUndefined(FileMeasures.pdfPages(Buffer.from(other)))
+    // 1,500 to 3,000 tokens of text, and an image: platform.claude.com/docs/en/build-with-claude/pdf-support.
+    const tokens = FileTokens.of("claude-haiku-4-5", file("application/pdf", plain))
+    assert.deepStrictEqual(tokens, { expected: 7 * (3_000 + 1_568) })
+  })
+
+  it("has the seconds of its sound", () => {
+    const wav = Buffer.alloc(44 + 32_000)
+    wav.write("RIFF", 0)
+    wav.write("WAVEfmt ", 8)
+    wav.writeUInt32LE(16, 16)
+    wav.writeUInt32LE(16_000, 28)
+    wav.write("data", 36)
+    wav.writeUInt32LE(32_000, 40)
+    assert.strictEqual(FileMeasures.soundSeconds(wav, "audio/wav"), 2)
+    // A token for 100 milliseconds: developers.openai.com/api/docs/guides/realtime-costs.
+    assert.deepInclude(FileTokens.of("gpt-audio", file("audio/wav", wav)), { most: 20, isAudio: true })
+    assert.isUndefined(FileTokens.of("gpt-4o", file("audio/wav", wav)).most)
+    for (const cut of [0, 4, 11, 20, 43]) FileMeasures.soundSeconds(wav.subarray(0, cut), "audio/wav")
+  })
+})
