@@ -5,6 +5,7 @@ import { createServer, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
+import * as PriceTable from "@pipe/core/PriceTable"
 import { completion, serve } from "./Endpoint.ts"
 import { words } from "./Flows.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
@@ -143,7 +144,7 @@ describe("pipe prices update", { concurrent: false }, () => {
     const again = await update(cwd, "/changed.json")
     assert.match(again.stdout, /no price changes, no model is new/)
     // A model that the table does not have keeps the price of the package.
-    assert.match((await pipe(["prices", "claude-haiku-5-5"], { cwd })).stdout, /genai-prices/)
+    assert.match((await pipe(["prices", "claude-haiku-5-5"], { cwd })).stdout, /built-in prices/)
     // Packed in transit, and read from a file.
     assert.strictEqual((await update(cwd, "/packed.json")).code, 0)
     writeFileSync(join(cwd, "table.json"), litellm)
@@ -243,6 +244,31 @@ describe("pipe prices update", { concurrent: false }, () => {
     }
     for (const name of ["negative", "tiny", "words", "infinite"]) assert.notInclude(file, `"model":"${name}"`)
     assert.match(stdout, /4 entries were not understood and left out/)
+  })
+
+  it("is called for once where the table is older than 60 days", async () => {
+    const cwd = folder({ "flow.ts": flow({ source: words(3) }) })
+    const at = (days: number): string => {
+      const date = new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10)
+      const rows = [
+        { provider: "openai", model: "gpt-4o-mini", tiers: [{ above: 0, rates: { input: 1, output: 2 } }] }
+      ] as const
+      writeFileSync(join(cwd, FILE), PriceTable.encode(PriceTable.make({ name: "mine", source: "here", date, rows })))
+      return date
+    }
+    const old = at(62)
+    for (const command of ["run", "plan"]) {
+      const { code, stderr } = await pipe([command, "flow.ts", "--simulate"], { cwd })
+      assert.strictEqual(code, 0, stderr)
+      assert.lengthOf(stderr.split("more than 60 days old"), 2, stderr)
+      assert.include(
+        stderr,
+        `prices are those of mine of ${old}, more than 60 days old: update them with pipe prices update`
+      )
+    }
+    at(59)
+    const { stderr } = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.notInclude(stderr, "days old")
   })
 
   it("refuses a file that was changed by hand, and replaces it", async () => {

@@ -195,7 +195,10 @@ describe("a file in a prompt", () => {
         - TokenCounter.inputTokens(TokenCounter.estimate, without),
       765
     )
-    for (const broken of ["", "AAAA", "not base64 at all", Buffer.from(png(9, 9).subarray(0, 20)).toString("base64")])
+    const cuts = Array.from({ length: 24 }, (_, length) =>
+      Buffer.from(png(9, 9).subarray(0, length)).toString("base64")
+    )
+    for (const broken of ["", "AAAA", "not base64 at all", ...cuts])
       assert.strictEqual(FileTokens.of("gpt-4o", file("image/png", broken)).most, 85 + 8 * 170, broken)
     assert.strictEqual(FileTokens.of("gpt-4o", file("image/png", "https://example.com/a.png")).most, 85 + 8 * 170)
   })

@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import { createRequire } from "node:module"
+import * as NodeModule from "node:module"
 import { inflateSync } from "node:zlib"
 
 /** In pixels. */
@@ -18,9 +18,11 @@ let reader: ((bytes: Uint8Array) => Size) | undefined
 /** The size of an image in its header. The reader is loaded with the first image. */
 export const imageSize = (bytes: Uint8Array): Size | undefined => {
   try {
-    reader ??= (createRequire(import.meta.url)("image-size") as { readonly imageSize: (bytes: Uint8Array) => Size })
-      .imageSize
-    const { height, width } = reader(bytes)
+    reader ??= (
+      NodeModule.createRequire(import.meta.url)("image-size") as { readonly imageSize: (bytes: Uint8Array) => Size }
+    ).imageSize
+    // It reads to the end of the memory behind the bytes, which a pool of small buffers shares.
+    const { height, width } = reader(bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes))
     return width > 0 && height > 0 && Number.isFinite(width * height) ? { width, height } : undefined
   } catch {
     // Broken, or of another kind than images are.

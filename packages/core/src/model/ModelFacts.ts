@@ -16,7 +16,7 @@
  */
 import type * as KnownModel from "./known/KnownModel.ts"
 import { knownModels } from "./known/KnownModels.ts"
-import type * as ModelRequest from "./ModelRequest.ts"
+import * as ModelRequest from "./ModelRequest.ts"
 import * as ModelTable from "./ModelTable.ts"
 
 const table: ModelTable.ModelTable<KnownModel.KnownModel> = knownModels.flatMap((facts) =>
@@ -79,15 +79,11 @@ const wayOut = (model: string, name: KnownModel.Setting): string => {
   return isThinking && efforts?.values.includes("none") === true ? `; it does with reasoningEffort: "none"` : ""
 }
 
-/** A request without the settings that its model refuses. */
-export const fit = <R extends ModelRequest.ModelRequest>(request: R): R => {
-  if (request._tag !== "Completion") return request
-  const names = refused(request.model ?? "", request.settings)
-  if (names.length === 0) return request
-  const settings = { ...request.settings }
-  for (const name of names) delete settings[name]
-  return { ...request, settings }
-}
+/** A request without the settings that its model refuses: they are part of what is left out of it. */
+export const fit = <R extends ModelRequest.ModelRequest>(request: R): R =>
+  request._tag === "Completion"
+    ? (ModelRequest.leaveOut(request, refused(request.model ?? "", request.settings)) as typeof request)
+    : request
 
 /** What `fit` leaves out of a request, in a sentence for each setting whose absence is a difference. */
 export const leftOut = (request: ModelRequest.ModelRequest): ReadonlyArray<string> => {

@@ -86,6 +86,7 @@ export const Completion = Schema.TaggedStruct("Completion", {
   toolChoice: ToolChoice,
   responseFormat: ResponseFormat,
   settings: Settings,
+  leftOut: Schema.optional(Settings),
   providerOptions: Schema.Record(Schema.String, Schema.Json),
   sample: Schema.Int
 })
@@ -100,6 +101,11 @@ export interface Completion {
   readonly toolChoice: ToolChoice
   readonly responseFormat: ResponseFormat
   readonly settings: Settings
+  /**
+   * Settings that were asked for and that the model is known to refuse: part of the cache key, never sent. A provider moves
+   * them here.
+   */
+  readonly leftOut?: Settings | undefined
   /** Options that only one provider knows, passed on unchanged: `{ openai: { service_tier: "flex" } }`. */
   readonly providerOptions: { readonly [provider: string]: Schema.Json }
   /** The number of the sample, from 0. Part of the cache key, never sent. */
@@ -205,6 +211,18 @@ export const embedding = (
 export const decision = (
   fields: Pick<Decision, "state" | "questions"> & Partial<Omit<Decision, "_tag" | "state" | "questions">>
 ): Decision => ({ _tag: "Decision", settings: {}, providerOptions: {}, ...fields })
+
+/** Moves settings of a request to what is left out of it. */
+export const leaveOut = (request: Completion, names: ReadonlyArray<keyof Settings>): Completion => {
+  if (names.length === 0) return request
+  const settings = { ...request.settings }
+  const leftOut: { -readonly [K in keyof Settings]: unknown } = { ...request.leftOut }
+  for (const name of names) {
+    leftOut[name] = settings[name]
+    delete settings[name]
+  }
+  return { ...request, settings, leftOut: leftOut as Settings }
+}
 
 /** Replaces the model of a request. */
 export const withModel = <R extends ModelRequest>(request: R, model: string): R =>

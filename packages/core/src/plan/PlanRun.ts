@@ -106,6 +106,7 @@ export const gather = (
       const store = Context.get(host, Store.Store)
       const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
       const at = yield* Clock.currentTimeMillis
+      yield* Pricing.sayOld(pricing, at)
       const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
         Store.unusable(store.name, error)
       )

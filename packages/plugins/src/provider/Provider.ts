@@ -170,11 +170,8 @@ const fitting = ({ leavesOut }: Api) => {
     fit: <R extends ModelRequest.ModelRequest>(request: R): R => {
       const taken = ModelFacts.fit(request)
       if (taken._tag !== "Completion") return taken
-      const names = lacked(taken)
-      if (names.length === 0) return taken
-      const settings = { ...taken.settings }
-      for (const [name] of names) delete settings[name]
-      return { ...taken, settings }
+      const names = lacked(taken).map(([name]) => name)
+      return ModelRequest.leaveOut(taken, names) as typeof taken
     },
     leftOut: (request: ModelRequest.ModelRequest): ReadonlyArray<string> => [
       ...ModelFacts.leftOut(request),
@@ -219,7 +216,7 @@ export const make = (
   })
   const batches =
     batchProvider?.(connection) ?? (batch === undefined ? undefined : BatchApi.make(connection, api, batch(connection)))
-  const code = [...(completion?.code ?? []), ...(embedding?.code ?? [])]
+  const code = [completion, embedding, decision].flatMap((operation) => operation?.code ?? [])
   return ModelClient.provider({
     name,
     isRedirected: isRedirectable,

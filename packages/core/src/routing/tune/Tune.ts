@@ -351,7 +351,7 @@ export const make = <E>(
         flow: flow.name,
         tunedAt: new Date(at).toISOString(),
         models: cascade.models,
-        judges: cascade.judges,
+        judges: cascade.judges.map(({ key, name }) => ({ name, key })),
         sample: { rows, seed, upTo, spent: summary.cost },
         steps: Object.fromEntries(
           steps.map(({ calibration: { certificate, policy, refused }, name }) => [
