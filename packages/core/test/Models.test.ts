@@ -215,8 +215,27 @@ describe("a file in a prompt", () => {
     ])
     assert.strictEqual(FileMeasures.pdfPages(plain), 7)
     assert.strictEqual(FileMeasures.pdfPages(packed), 12)
-    for (const other of ["", "%PDF-1.4 no pages", "<html>/Type /Pages /Count 5"])
-      assert.isUndefined(FileMeasures.pdfPages(Buffer.from(other)))
+    const nested = "%PDF-1.4\n1 0 obj <</Count 9 /Resources <</Font <</F 1>> >> /Type\n/Pages>> endobj"
+    assert.strictEqual(FileMeasures.pdfPages(Buffer.from(nested)), 9)
+    const inText = "%PDF-1.4\n1 0 obj <</Length 30>>\nstream\n<</Type /Pages /Count 99>>\nendstream endobj"
+    assert.strictEqual(FileMeasures.pdfPages(Buffer.from(`${inText} 2 0 obj <</Type/Pages/Count 3>> endobj`)), 3)
+    // Made to be slow to look through, or to unpack to more than memory holds.
+    const bomb = deflateSync(Buffer.alloc(19e6, " "))
+    const packedBomb = Buffer.concat([
+      Buffer.from("<</Type /ObjStm>>\nstream\n"),
+      bomb,
+      Buffer.from("\nendstream endobj\n")
+    ])
+    for (const other of [
+      "",
+      "%PDF-1.4 no pages",
+      "<html>/Type /Pages /Count 5",
+      `%PDF-1.4 ${"/Count 1 ".repeat(200_000)}`,
+      `%PDF-1.4 ${"<</Type /ObjStm>>\nstream\n".repeat(200_000)}`,
+      `%PDF-1.4 ${inText.slice(9)}`,
+      Buffer.concat([plain, packedBomb, packedBomb])
+    ])
+      assert.isUndefined(FileMeasures.pdfPages(typeof other === "string" ? Buffer.from(other) : other))
     // 1,500 to 3,000 tokens of text, and an image: platform.claude.com/docs/en/build-with-claude/pdf-support.
     const tokens = FileTokens.of("claude-haiku-4-5", file("application/pdf", plain))
     assert.deepStrictEqual(tokens, { expected: 7 * (3_000 + 1_568) })

@@ -13,6 +13,9 @@ export interface Size {
   readonly height: number
 }
 
+/** The bytes in which an image says its size: a JPEG after its previews and profiles, all others at once. */
+const HEAD_BYTES = 1_048_576
+
 let reader: ((bytes: Uint8Array) => Size) | undefined
 
 /** The size of an image in its header. The reader is loaded with the first image. */
@@ -21,8 +24,8 @@ export const imageSize = (bytes: Uint8Array): Size | undefined => {
     reader ??= (
       NodeModule.createRequire(import.meta.url)("image-size") as { readonly imageSize: (bytes: Uint8Array) => Size }
     ).imageSize
-    // It reads to the end of the memory behind the bytes, which a pool of small buffers shares.
-    const { height, width } = reader(bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes))
+    // It reads to the end of the memory behind the bytes, which a pool of small buffers shares: it is given a copy.
+    const { height, width } = reader(Uint8Array.prototype.slice.call(bytes, 0, HEAD_BYTES))
     return width > 0 && height > 0 && Number.isFinite(width * height) ? { width, height } : undefined
   } catch {
     // Broken, or of another kind than images are.
@@ -30,17 +33,53 @@ export const imageSize = (bytes: Uint8Array): Size | undefined => {
   }
 }
 
-/** The most bytes of a PDF document that are looked through, and that one of its parts may unpack to. */
+/** The most bytes of a PDF document that are looked through, and that its packed objects may come to. */
 const MOST_BYTES = 50e6
-const MOST_UNPACKED = 5e6
+const MOST_UNPACKED = 20e6
 
-const PAGES = /\/Type\s*\/Pages\b[^>]{0,2000}?\/Count\s+(\d{1,7})|\/Count\s+(\d{1,7})[^>]{0,2000}?\/Type\s*\/Pages\b/g
+/** What matters of a PDF dictionary. */
+interface Dictionary {
+  ofPages: boolean
+  ofObjects: boolean
+  count: number
+}
 
-/** The largest number of pages that a tree of pages in a text says. */
-const pagesIn = (text: string): number => {
-  let most = 0
-  for (const [, after, before] of text.matchAll(PAGES)) most = Math.max(most, Number(after ?? before))
-  return most
+/** The words of a PDF document by which its dictionaries and streams are told apart. */
+const WORDS = /<<|>>|\/Type\s*\/Pages\b|\/Type\s*\/ObjStm\b|\/Count\s+(\d{1,9})|\bstream\r?\n|\bendobj\b/g
+
+/**
+ * Reads the dictionaries of a text in one pass, without its streams: the largest number of pages that a tree of pages
+ * says, and where its packed streams of objects begin and end.
+ */
+const dictionaries = (text: string): { readonly pages: number; readonly packed: ReadonlyArray<[number, number]> } => {
+  const packed: Array<[number, number]> = []
+  const open: Array<Dictionary> = []
+  let closed: Dictionary | undefined
+  let pages = 0
+  WORDS.lastIndex = 0
+  for (let found = WORDS.exec(text); found !== null; found = WORDS.exec(text)) {
+    const [word, count] = found
+    const inner = open.at(-1)
+    if (word.startsWith("stream") && closed !== undefined) {
+      const start = WORDS.lastIndex
+      const end = text.indexOf("endstream", start)
+      if (end < 0) break
+      if (closed.ofObjects) packed.push([start, end])
+      WORDS.lastIndex = end
+    }
+    closed = undefined
+    if (word === "<<") open.push({ ofPages: false, ofObjects: false, count: 0 })
+    else if (word === "endobj") open.length = 0
+    else if (word === ">>") {
+      closed = open.pop()
+      if (closed?.ofPages) pages = Math.max(pages, closed.count)
+    } else if (inner !== undefined) {
+      if (count !== undefined) inner.count = Number(count)
+      else if (word.endsWith("Pages")) inner.ofPages = true
+      else if (word.endsWith("ObjStm")) inner.ofObjects = true
+    }
+  }
+  return { pages, packed }
 }
 
 /**
@@ -51,19 +90,21 @@ export const pdfPages = (bytes: Uint8Array): number | undefined => {
   if (bytes.length > MOST_BYTES) return undefined
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
   if (!text.slice(0, 1_024).includes("%PDF-")) return undefined
-  let pages = pagesIn(text)
-  if (pages === 0)
-    for (const { index, 0: head } of text.matchAll(/\/ObjStm\b[^>]{0,500}>>\s*stream\r?\n/g)) {
-      const start = index + head.length
-      const end = text.indexOf("endstream", start)
-      if (end < 0) break
-      try {
-        const unpacked = inflateSync(bytes.subarray(start, end), { maxOutputLength: MOST_UNPACKED })
-        pages = Math.max(pages, pagesIn(unpacked.toString("latin1")))
-      } catch {
-        // Not packed in this way: what it holds is not known.
-      }
+  const { packed, pages: plain } = dictionaries(text)
+  let pages = plain
+  let left = MOST_UNPACKED
+  for (const [start, end] of packed) {
+    try {
+      const unpacked = inflateSync(bytes.subarray(start, end), { maxOutputLength: left })
+      left -= unpacked.length
+      pages = Math.max(pages, dictionaries(unpacked.toString("latin1")).pages)
+    } catch (error) {
+      // What did not fit may say more pages than the rest does.
+      if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") return undefined
+      // Not packed in this way: what it holds is not known.
     }
+    if (left <= 0) return undefined
+  }
   return pages === 0 ? undefined : pages
 }
 
