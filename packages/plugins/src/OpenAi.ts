@@ -92,6 +92,8 @@ export const layer = (
         api: options.api,
         structuredOutput: options.structuredOutput ?? "schema",
         isOfficial: baseUrl === OFFICIAL,
+        // A gateway of that name may have chat completions alone.
+        hasResponses: connection.place === undefined || name === "azure",
         // Other endpoints may have models of the same names.
         decisions: options.decisions ?? (connection.place === undefined ? undefined : false)
       })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
   Cascade,
+  Endpoint,
   Flow,
   Judge,
   Ledger,
@@ -45,6 +46,10 @@ const both = (body: string) => ("messages" in JSON.parse(body) ? chat(body) : re
 
 const openai = (url: string, options: OpenAi.Options = {}) =>
   OpenAi.layer({ apiKey: KEY, baseUrl: `${url}/v1`, model: "gpt-6-luna", ...options })
+
+/** OpenAI itself, as far as the provider can tell. */
+const official = (url: string) =>
+  Effect.provideService(Endpoint.Overrides, { openai: { baseUrl: `${url}/v1`, apiKey: KEY } })
 
 /** Runs an effect, and what it warns of. */
 const warned = <A, E, R>(effect: Effect.Effect<A, E, R>) => {
@@ -173,11 +178,14 @@ describe("the API of OpenAI", () => {
     Effect.gen(function* () {
       const server = yield* Wire.serve(both)
       const pathOf = (model: string, settings: ModelRequest.Settings, tools: ReadonlyArray<ModelRequest.Tool> = []) =>
-        Effect.map(Wire.over(openai(server.url, { model }), ask(settings, { tools })), ({ error, value }) => {
-          assert.isUndefined(error)
-          assert.strictEqual((value as { readonly model: string }).model, model)
-          return server.seen.at(-1)!.path
-        })
+        Effect.map(
+          official(server.url)(Wire.over(openai(server.url, { model }), ask(settings, { tools }))),
+          ({ error, value }) => {
+            assert.isUndefined(error)
+            assert.strictEqual((value as { readonly model: string }).model, model)
+            return server.seen.at(-1)!.path
+          }
+        )
       const cases: ReadonlyArray<readonly [string, ModelRequest.Settings, boolean, string]> = [
         ["gpt-6-luna", {}, false, "/v1/chat/completions"],
         ["gpt-6-luna", {}, true, "/v1/responses"],
@@ -187,6 +195,12 @@ describe("the API of OpenAI", () => {
         ["gpt-5.4", {}, true, "/v1/chat/completions"],
         ["gpt-5.4", { reasoningEffort: "high" }, true, "/v1/responses"],
         ["gpt-4o-mini", {}, true, "/v1/chat/completions"],
+        // `supported_endpoints` of LiteLLM's table of 2026-11-28.
+        ["gpt-5-pro", {}, false, "/v1/responses"],
+        ["gpt-5.1-codex-max", {}, false, "/v1/responses"],
+        ["o3-pro", {}, false, "/v1/responses"],
+        ["o1-pro", {}, false, "/v1/responses"],
+        ["gpt-5.4-pro", {}, false, "/v1/responses"],
         ["llama3", {}, true, "/v1/chat/completions"]
       ]
       for (const [model, settings, hasTools, path] of cases)
@@ -202,13 +216,92 @@ describe("the API of OpenAI", () => {
     Effect.gen(function* () {
       const server = yield* Wire.serve(both)
       const { said, value } = yield* warned(
-        Wire.over(openai(server.url), ask({ seed: 1, stop: ["."] }, { tools: [tool] }))
+        official(server.url)(Wire.over(openai(server.url), ask({ seed: 1, stop: ["."] }, { tools: [tool] })))
       )
       assert.isUndefined(value.error)
       assert.notProperty(JSON.parse(server.seen[0]!.body), "seed")
       assert.include(said.join("\n"), "gpt-6-luna is called without stop: the responses API")
       const chosen = yield* Wire.over(openai(server.url, { api: "responses" }), ask({ seed: 1 }))
       assert.include(String(chosen.error), "the responses API has no seed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is chat completions at a gateway, which may have no other", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve((body) =>
+        "messages" in JSON.parse(body) ? chat(body) : { status: 404, body: { error: { message: "no such route" } } }
+      )
+      const { error } = yield* Wire.over(openai(server.url, { model: "gpt-5.5" }), ask({}, { tools: [tool] }))
+      assert.isUndefined(error)
+      assert.strictEqual(server.seen[0]!.path, "/v1/chat/completions")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("refuses options that pass by a limit, whichever API they would go to", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(both)
+      for (const tools of [[], [tool]])
+        for (const name of ["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"]) {
+          const { error } = yield* official(server.url)(
+            Wire.over(
+              openai(server.url),
+              ask({ maxTokens: 20 }, { tools, providerOptions: { openai: { [name]: 9_000 } } })
+            )
+          )
+          assert.include(String(error), name)
+        }
+      assert.lengthOf(server.seen, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("stays the responses API for a conversation with its thinking", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve((body) =>
+        "messages" in JSON.parse(body) || JSON.parse(body).tools === undefined
+          ? both(body)
+          : {
+              body: {
+                object: "response",
+                status: "completed",
+                model: "gpt-6-luna",
+                output: [
+                  { type: "reasoning", id: "rs_1", encrypted_content: "ENC", summary: [] },
+                  { type: "function_call", id: "fc_1", call_id: "call_1", name: "look", arguments: '{"word":"bee"}' }
+                ],
+                usage: { input_tokens: 9, output_tokens: 3, total_tokens: 12 }
+              }
+            }
+      )
+      const Look = Tool.make("look", { parameters: Schema.Struct({ word: Schema.String }), success: Schema.String })
+      const toolkit = Toolkit.make(Look)
+      const turns = Effect.gen(function* () {
+        const model = yield* Effect.flatMap(ModelClient.ModelClient, ToLanguageModel.make)
+        const conversation = yield* Chat.fromPrompt("Look it up")
+        yield* conversation
+          .generateText({ prompt: [], toolkit: yield* toolkit })
+          .pipe(Effect.provideService(LanguageModel.LanguageModel, model))
+        return yield* conversation
+          .generateText({ prompt: "Now answer." })
+          .pipe(Effect.provideService(LanguageModel.LanguageModel, model))
+      }).pipe(Effect.provide(toolkit.toLayer({ look: () => Effect.succeed("found") }))) as Effect.Effect<
+        unknown,
+        never,
+        ModelClient.ModelClient
+      >
+      const { error } = yield* official(server.url)(Wire.over(openai(server.url), turns))
+      assert.isUndefined(error)
+      assert.deepStrictEqual(
+        server.seen.map(({ path }) => path),
+        ["/v1/responses", "/v1/responses"]
+      )
+      assert.include(server.seen[1]!.body, "ENC")
+      // Where chat completions were chosen, that thinking is not sent: they have no field for it.
+      const other = yield* Wire.over(openai(server.url, { api: "chat" }), turns)
+      assert.isDefined(other)
+      for (const { body, path } of server.seen.slice(2)) {
+        assert.strictEqual(path, "/v1/chat/completions")
+        assert.notInclude(body, "encrypted_content")
+      }
     }).pipe(Effect.scoped)
   )
 

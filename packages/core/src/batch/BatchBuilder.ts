@@ -55,8 +55,10 @@ const encoder = new TextEncoder()
 export const make = (options: Options): BatchBuilder => {
   const { provider } = options
   const adding = Semaphore.makeUnsafe(1)
-  /** By request kind and model: one API of the provider answers each kind. */
+  /** By request kind, model and endpoint: a provider takes one of each in a file. */
   const writers = new Map<string, BatchFileWriter.BatchFileWriter>()
+  /** The endpoint of the last request, by kind and model: most requests are like the one before. */
+  const endpoints = new Map<string, string>()
   const gathered = new Set<string>()
 
   const seal = (group: string, writer: BatchFileWriter.BatchFileWriter) => {
@@ -71,13 +73,20 @@ export const make = (options: Options): BatchBuilder => {
 
   const place = Effect.fnUntraced(function* (request: ModelRequest.ModelRequest, entry: BatchFileWriter.BatchRequest) {
     const model = request.model ?? ""
-    const group = `${request._tag}\n${model}`
+    const kind = `${request._tag}\n${model}`
     const limits = options.limits(model)
     for (;;) {
+      const expected = endpoints.get(kind) ?? ""
+      const group = `${kind}\n${expected}`
       const open = writers.get(group)
       const name = open === undefined ? yield* newName : open.name
       const line = yield* provider.encode(open?.nextId() ?? BatchFileWriter.customId(name, 0), request)
       if (line === undefined) return "single" as const
+      if (line.endpoint !== expected) {
+        endpoints.set(kind, line.endpoint)
+        // The number in the line is that of another file.
+        continue
+      }
       const writer = open ?? (yield* begin(options, { name, endpoint: line.endpoint, model }))
       if (open === undefined) writers.set(group, writer)
       const bytes = encoder.encode(line.text)

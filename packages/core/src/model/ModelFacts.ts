@@ -99,12 +99,13 @@ export const leftOut = (request: ModelRequest.ModelRequest): ReadonlyArray<strin
   )
 }
 
-/** Tests whether a request needs OpenAI's responses API: for its tools, or its reasoning effort. */
+/** Tests whether a request needs OpenAI's responses API: for its model, its tools, or its reasoning effort. */
 export const needsResponses = ({ model = "", settings, tools }: ModelRequest.Completion): boolean => {
   const facts = of(model)
   if (facts === undefined) return false
   return (
-    (tools.length > 0 && (facts.tools === "responses" || (facts.tools !== undefined && thinks(facts, settings))))
+    facts.api === "responses"
+    || (tools.length > 0 && (facts.tools === "responses" || (facts.tools !== undefined && thinks(facts, settings))))
     || (settings.reasoningEffort !== undefined && facts.efforts?.responses?.includes(settings.reasoningEffort) === true)
   )
 }
@@ -115,7 +116,7 @@ const listed = (names: Iterable<string>): string => [...names].join(", ")
 export const describe = (model: string): ReadonlyArray<string> => {
   const facts = of(model)
   if (facts === undefined) return []
-  const { decisions, efforts, image, promptCache, refuses = [], tiers = [], tools } = facts
+  const { api, decisions, efforts, image, promptCache, refuses = [], tiers = [], tools } = facts
   const by = (when: KnownModel.Refusal["when"]) => refuses.flatMap((one) => (one.when === when ? one.settings : []))
   const [always, thinking, together] = [by("always"), by("thinking"), by("with temperature")]
   return [
@@ -127,6 +128,7 @@ export const describe = (model: string): ReadonlyArray<string> => {
       : [
           `reasoning effort: ${listed(efforts.values)}${efforts.default === undefined ? "" : ` (default ${efforts.default})`}`
         ]),
+    ...(api === undefined ? [] : [`answers in the ${api} API only`]),
     ...(tools === undefined
       ? []
       : [`tools by the responses API${tools === "responses" ? "" : ', or with reasoningEffort: "none"'}`]),

@@ -146,8 +146,9 @@ export const layer = <R = never>(
 const knownOf = <R>(judge: Judge.Judge<R>, context: Context.Context<R>) =>
   Effect.map(RoutingFile.identityOf(judge), (identity): RoutingFile.KnownJudge => {
     const { answer, identify: _, row, ...rest } = judge
+    // The call's own context comes first: the ledger, the budget and the row are in it.
     const provided = <A, E>(effect: () => Effect.Effect<A, E, R>) =>
-      Effect.provideContext(Effect.suspend(effect), context)
+      Effect.updateContext(Effect.suspend(effect), (call: Context.Context<never>) => Context.merge(context, call))
     return {
       ...rest,
       key: ContentHash.make(identity).slice(0, 12),

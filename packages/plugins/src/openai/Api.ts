@@ -27,6 +27,8 @@ import * as ServiceTiers from "./ServiceTiers.ts"
 export interface Options extends Chat.Options {
   /** Default: chat completions, except for requests that a model takes as responses only. */
   readonly api?: "chat" | "responses" | undefined
+  /** Whether the endpoint is known to have the responses API. Others translate tools and efforts for chat completions. */
+  readonly hasResponses: boolean
   readonly structuredOutput: StructuredOutput.StructuredOutputMode
 }
 
@@ -50,12 +52,9 @@ export interface Api {
 /** The most texts and bytes of an embedding request (platform.openai.com/docs/api-reference/embeddings, accessed 2026-11-28). */
 const LIMITS = { inputs: 2_048, bytes: 600_000 }
 
-/** Services that have the responses API. Others translate tools and efforts for their chat completions. */
-const RESPONDING: ReadonlySet<string> = new Set(["openai", "azure"])
-
-/** Tests whether a request is only taken as a response. */
+/** Tests whether a request is only taken as a response, or goes on from one: its thinking is sent back. */
 const needsResponses = (provider: string, request: ModelRequest.Completion): boolean =>
-  RESPONDING.has(provider) && ModelFacts.needsResponses(request)
+  ModelFacts.needsResponses(request) || Responses.hasThinking(request, provider)
 
 /** Settings that chat completions have and responses do not (platform.openai.com/docs/api-reference, 2026-11-30). */
 const NOT_IN_RESPONSES = ["stop", "seed", "presencePenalty", "frequencyPenalty"] as const
@@ -120,7 +119,9 @@ const completions = (options: Options, isChat: IsChat) => {
 export const make = (options: Options): Api => {
   const { provider } = options
   const isChat: IsChat = (request) =>
-    options.api === undefined ? request === undefined || !needsResponses(provider, request) : options.api === "chat"
+    options.api === undefined
+      ? request === undefined || !options.hasResponses || !needsResponses(provider, request)
+      : options.api === "chat"
   const takesDecision = (model: string): boolean => options.decisions ?? Decisions.takes(model)
   const { body, completion } = completions(options, isChat)
   const vectors = (request: ModelRequest.Embedding, model: string) =>

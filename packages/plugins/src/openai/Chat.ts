@@ -149,6 +149,7 @@ const reserved: Body.Reserved = {
   messages: Body.ways.messages,
   max_tokens: Body.ways.maxTokens,
   max_completion_tokens: Body.ways.maxTokens,
+  max_output_tokens: Body.ways.maxTokens,
   temperature: Body.ways.temperature,
   top_p: Body.ways.topP,
   stop: Body.ways.stop,
@@ -168,12 +169,17 @@ const reserved: Body.Reserved = {
 export const cameWith = (part: Prompt.PartEncoded, provider: string): Fields.Fields =>
   Fields.fields(part.options?.[provider])
 
+/** Tests whether thinking came from the responses API. */
+export const isOfResponses = (came: Fields.Fields): boolean => "encrypted_content" in came
+
 /** The thinking before tool calls, in its original fields: some servers refuse tool results without it. */
 const thinkingOf = (parts: ReadonlyArray<Prompt.PartEncoded>, provider: string): object | undefined => {
   const thinking: { [name: string]: unknown } = {}
   for (const part of parts) {
     if (part.type !== "reasoning") continue
-    const { details, field, ...extras } = cameWith(part, provider)
+    const came = cameWith(part, provider)
+    if (isOfResponses(came)) continue
+    const { details, field, ...extras } = came
     if (typeof field === "string") thinking[field] = part.text
     if (details !== undefined) thinking["reasoning_details"] = details
     Object.assign(thinking, extras)

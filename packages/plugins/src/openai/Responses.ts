@@ -101,6 +101,10 @@ const reserved: Body.Reserved = {
   input: Body.ways.messages,
   instructions: Body.ways.messages,
   max_output_tokens: Body.ways.maxTokens,
+  max_tokens: Body.ways.maxTokens,
+  max_completion_tokens: Body.ways.maxTokens,
+  n: Body.ways.samples,
+  best_of: Body.ways.samples,
   temperature: Body.ways.temperature,
   top_p: Body.ways.topP,
   top_logprobs: Body.ways.topLogprobs,
@@ -109,6 +113,15 @@ const reserved: Body.Reserved = {
   stream: Body.ways.stream,
   background: Body.ways.background
 }
+
+/** Whether a conversation has thinking that only this API takes back. */
+export const hasThinking = ({ messages }: ModelRequest.Completion, provider: string): boolean =>
+  messages.some(
+    ({ content, role }) =>
+      role === "assistant"
+      && typeof content !== "string"
+      && content.some((part) => part.type === "reasoning" && Chat.isOfResponses(Chat.cameWith(part, provider)))
+  )
 
 /** Thinking as received; `undefined` for that of another provider. */
 const toReasoning = (part: Prompt.ReasoningPartEncoded, provider: string): ReadonlyArray<ResponseInputItem> => {

@@ -33,7 +33,7 @@ export const make = (
     const apiOf = (provider: string): Api.Api => {
       let api = apis.get(provider)
       if (api === undefined) {
-        api = Api.make({ provider, api: "chat", isOfficial: true, structuredOutput: "schema" })
+        api = Api.make({ provider, api: "chat", isOfficial: true, hasResponses: true, structuredOutput: "schema" })
         apis.set(provider, api)
       }
       return api

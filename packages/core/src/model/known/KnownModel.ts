@@ -62,6 +62,8 @@ export interface KnownModel {
     readonly responses?: ReadonlyArray<string>
   }
   readonly refuses?: ReadonlyArray<Refusal>
+  /** They answer in OpenAI's responses API only. */
+  readonly api?: "responses"
   /** Function tools work in the responses API only: always, or unless the reasoning effort is `none`. */
   readonly tools?: "responses" | "responses while thinking"
   /** They answer decisions, with probabilities. */

@@ -94,9 +94,17 @@ export const openAiModels: ReadonlyArray<KnownModel.KnownModel> = [
   { ...plain, models: ["gpt-4.1-nano"], maxOutput: 32_768, image: patches(1_536, 2.46, 2_048) },
   { models: ["gpt-audio", "gpt-4o-audio"], isPlain: true, maxOutput: 16_384, audio: 10 },
   { ...o, models: ["o1"], image: tiles(75, 150) },
+  { ...o, models: ["o1-pro"], api: "responses", image: tiles(75, 150) },
   { ...o, models: ["o3-mini"] },
   { ...o, models: ["o3"], refuses: oSeriesWithoutStop, tiers: ["flex"], image: tiles(75, 150) },
   { ...o, models: ["o4-mini"], refuses: oSeriesWithoutStop, tiers: ["flex"], image: patches(1_536, 1.72, 2_048) },
+  {
+    ...o,
+    models: ["o3-pro", "o3-deep-research", "o4-mini-deep-research"],
+    refuses: oSeriesWithoutStop,
+    api: "responses",
+    image: tiles(75, 150)
+  },
   { ...gpt5, models: ["gpt-5"], image: tiles(70, 140) },
   { ...gpt5, models: ["gpt-5-mini"], image: patches(1_536, 1.62, 2_048) },
   { ...gpt5, models: ["gpt-5-nano"], image: patches(1_536, 2.46, 2_048) },
@@ -104,7 +112,7 @@ export const openAiModels: ReadonlyArray<KnownModel.KnownModel> = [
   {
     models: ["gpt-5-pro", "gpt-5-codex", "gpt-5.1-codex", "gpt-5.2-codex", "gpt-5.3-codex", "gpt-5.2-pro"],
     refuses: openaiAlwaysThinking,
-    tools: "responses",
+    api: "responses",
     promptCache: cacheBefore56,
     tiers: [],
     maxOutput: 128_000
@@ -124,7 +132,7 @@ export const openAiModels: ReadonlyArray<KnownModel.KnownModel> = [
     ...gpt5,
     models: ["gpt-5.4-pro", "gpt-5.5-pro"],
     efforts: { values: ["medium", "high", "xhigh"] },
-    tools: "responses"
+    api: "responses"
   },
   // No size is too large for them, so a picture at an address has no bound.
   {
