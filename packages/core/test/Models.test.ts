@@ -182,6 +182,69 @@ const file = (mediaType: string, data: Uint8Array | string) => ({
   options: {}
 })
 
+describe("the size of an image", () => {
+  const png = (chunk: string, width: number, height: number) => {
+    const head = Buffer.alloc(33)
+    head.write("\x89PNG\r\n\x1a\n", 0, "latin1")
+    head.writeUInt32BE(13, 8)
+    head.write(chunk, 12)
+    head.writeUInt32BE(width, 16)
+    head.writeUInt32BE(height, 20)
+    return head
+  }
+  const segment = (marker: number, content: Buffer) => {
+    const head = Buffer.from([0xff, marker, 0, 0])
+    head.writeUInt16BE(content.length + 2, 2)
+    return Buffer.concat([head, content])
+  }
+  const frame = (width: number, height: number) => {
+    const content = Buffer.from([8, 0, 0, 0, 0, 1, 1, 0x11, 0])
+    content.writeUInt16BE(height, 1)
+    content.writeUInt16BE(width, 3)
+    return content
+  }
+  const gif = (screen: number, size: number) => {
+    const file = Buffer.concat([Buffer.from("GIF89a"), Buffer.alloc(7), Buffer.alloc(10), Buffer.from([2, 0, 0x3b])])
+    file.writeUInt16LE(screen, 6)
+    file.writeUInt16LE(screen, 8)
+    file[13] = 0x2c
+    file.writeUInt16LE(size, 18)
+    file.writeUInt16LE(size, 20)
+    return file
+  }
+  const start = Buffer.from([0xff, 0xd8])
+
+  it("is that of its header", () => {
+    assert.deepStrictEqual(FileMeasures.imageSize(png("IHDR", 640, 480)), { width: 640, height: 480 })
+    const exif = segment(0xe1, Buffer.concat([Buffer.alloc(20), segment(0xc0, frame(1, 1))]))
+    for (const marker of [0xc0, 0xc1, 0xc2, 0xc3, 0xc9])
+      assert.deepStrictEqual(FileMeasures.imageSize(Buffer.concat([start, exif, segment(marker, frame(640, 480))])), {
+        width: 640,
+        height: 480
+      })
+    assert.deepStrictEqual(FileMeasures.imageSize(gif(640, 1)), { width: 640, height: 640 })
+  })
+
+  it("is the largest that a decoder may see, or not known", () => {
+    // Chromium shows 1,400 by 1,400 pixels: fill bytes may precede a marker (ITU T.81, B.1.1.2).
+    const hidden = segment(0xe4, Buffer.concat([Buffer.alloc(200), segment(0xc0, frame(1, 1))]))
+    const filled = Buffer.concat([start, Buffer.from([0xff]), hidden, segment(0xc0, frame(1_400, 1_400))])
+    assert.deepStrictEqual(FileMeasures.imageSize(filled), { width: 1_400, height: 1_400 })
+    // The frame of a GIF may be larger than its screen.
+    assert.deepStrictEqual(FileMeasures.imageSize(gif(1, 1_400)), { width: 1_400, height: 1_400 })
+    for (const odd of [
+      png("CgBI", 1, 1),
+      Buffer.concat([start, Buffer.from([0xff, 0xe0, 0, 4]), Buffer.alloc(1_000_000)]),
+      Buffer.from("BM not one of the four"),
+      Buffer.alloc(0)
+    ])
+      assert.isUndefined(FileMeasures.imageSize(odd))
+    const whole = Buffer.concat([start, hidden, segment(0xc0, frame(9, 9))])
+    for (const file of [whole, png("IHDR", 9, 9), gif(9, 9)])
+      for (let cut = 0; cut < file.length; cut++) FileMeasures.imageSize(file.subarray(0, cut))
+  })
+})
+
 describe("a file in a prompt", () => {
   it("is measured by its bytes, and counted with its text", () => {
     const part = file("image/png", png(1_024, 1_024))
@@ -242,14 +305,29 @@ describe("a file in a prompt", () => {
   })
 
   it("has the seconds of its sound", () => {
-    const wav = Buffer.alloc(44 + 32_000)
-    wav.write("RIFF", 0)
-    wav.write("WAVEfmt ", 8)
-    wav.writeUInt32LE(16, 16)
-    wav.writeUInt32LE(16_000, 28)
-    wav.write("data", 36)
-    wav.writeUInt32LE(32_000, 40)
-    assert.strictEqual(FileMeasures.soundSeconds(wav, "audio/wav"), 2)
+    const wavOf = ({ format = 1, perSecond = 16_000, size = 32_000 } = {}) => {
+      const wav = Buffer.alloc(44 + 32_000)
+      wav.write("RIFF", 0)
+      wav.write("WAVEfmt ", 8)
+      wav.writeUInt32LE(16, 16)
+      wav.writeUInt16LE(format, 20)
+      wav.writeUInt16LE(1, 22)
+      wav.writeUInt32LE(8_000, 24)
+      wav.writeUInt32LE(perSecond, 28)
+      wav.writeUInt16LE(2, 32)
+      wav.writeUInt16LE(16, 34)
+      wav.write("data", 36)
+      wav.writeUInt32LE(size, 40)
+      return wav
+    }
+    const wav = wavOf()
+    const seconds = (bytes: Uint8Array, type = "audio/wav") => FileMeasures.soundSeconds(bytes, type)
+    assert.strictEqual(seconds(wav), 2)
+    // Written as a stream, and with a false rate: players read to the end, at the rate of the samples.
+    for (const odd of [{ size: 0 }, { size: 0xffffffff }, { perSecond: 0xffffffff }])
+      assert.strictEqual(seconds(wavOf(odd)), 2, JSON.stringify(odd))
+    assert.isUndefined(seconds(wavOf({ format: 0x11 })))
+    assert.isUndefined(seconds(Buffer.from("OggS"), "audio/mpeg"))
     // A token for 100 milliseconds: developers.openai.com/api/docs/guides/realtime-costs.
     assert.deepInclude(FileTokens.of("gpt-audio", file("audio/wav", wav)), { most: 20, isAudio: true })
     assert.isUndefined(FileTokens.of("gpt-4o", file("audio/wav", wav)).most)

@@ -30,7 +30,7 @@ export const load = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
       `${named}: ${existsSync(named) ? "is a folder" : "there is no such file"} (--env-file)`
     )
   }
-  const nearest = find(resolve("."), rootOf(resolve(".")))
+  const nearest = nearestFile(".env", resolve("."))
   for (const file of [named, nearest]) if (file !== undefined) yield* loadFile(file)
   Secret.registerEnvironment(process.env)
   const store = process.env["PIPE_STORE"]?.trim()
@@ -101,8 +101,11 @@ export const packageNameOf = (root: string): string => {
 const above = (folder: string, name: string): string | undefined =>
   existsSync(join(folder, name)) ? folder : dirname(folder) === folder ? undefined : above(dirname(folder), name)
 
-const find = (folder: string, root: string): string | undefined => {
-  const file = join(folder, ".env")
+const find = (name: string, folder: string, root: string): string | undefined => {
+  const file = join(folder, name)
   if (statSync(file, { throwIfNoEntry: false })?.isFile() === true) return file
-  return folder === root || dirname(folder) === folder ? undefined : find(dirname(folder), root)
+  return folder === root || dirname(folder) === folder ? undefined : find(name, dirname(folder), root)
 }
+
+/** The nearest file of a name, from a folder up to the root of its project. */
+export const nearestFile = (name: string, folder: string): string | undefined => find(name, folder, rootOf(folder))

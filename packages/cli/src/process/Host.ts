@@ -3,6 +3,7 @@ import type * as Flow from "@pipe/core/Flow"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as PricesFile from "./PricesFile.ts"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -55,7 +56,7 @@ export const layer = (
       Effect.all([Stdio.Stdio, Output.Output, Time.parse("--store-patience", input.storePatience ?? Option.none())]),
       ([stdio, { outIsTerminal }, patience]) =>
         Layer.mergeAll(
-          NodeHost.layer({ store: StoreFlag.resolve(input), patience }),
+          NodeHost.layer({ store: StoreFlag.resolve(input), patience, prices: PricesFile.path() }),
           Layer.succeed(Stdio.Stdio, outIsTerminal ? safe(stdio) : stdio),
           log,
           simulator

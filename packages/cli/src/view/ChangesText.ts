@@ -6,7 +6,8 @@ import * as PriceTable from "@pipe/core/PriceTable"
 import type * as PublicTables from "@pipe/core/PublicTables"
 import * as Table from "./Table.ts"
 
-const usd = (price: Money.Money | undefined): string => (price === undefined ? "unknown" : `$${Money.toUsd(price)}`)
+const figure = (value: Money.Money | undefined, { unit }: PriceChanges.Change): string =>
+  value === undefined ? "unknown" : unit === "usd" ? `$${Money.toUsd(value)}` : `${Format.count(Number(value))} tokens`
 
 /** The most lines of a kind. */
 const MOST = 200
@@ -35,7 +36,14 @@ export const render = (
             header: ["provider", "model", "price", "now", "then", " USD per 1,000,000 tokens"],
             rows: changed
               .slice(0, MOST)
-              .map(({ after, before, model, provider, what }) => [provider, model, what, usd(before), usd(after), ""]),
+              .map((change) => [
+                change.provider,
+                change.model,
+                change.what,
+                figure(change.before, change),
+                figure(change.after, change),
+                ""
+              ]),
             left: 3
           },
           { indent: "  " }
@@ -62,7 +70,7 @@ export const refusals = (
     ...(first === undefined
       ? []
       : [
-          `${Format.of(wild.length, "price")} would change by a factor of 100 or more, such as ${first.what} of ${first.model} from ${usd(first.before)} to ${usd(first.after)}.`
+          `${Format.of(wild.length, "price")} would change by a factor of 100 or more, such as ${first.what} of ${first.model} from ${figure(first.before, first)} to ${figure(first.after, first)}.`
         ]),
     ...(gone.length === 0
       ? []

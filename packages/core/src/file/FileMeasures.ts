@@ -4,34 +4,10 @@
  *
  * @internal
  */
-import * as NodeModule from "node:module"
 import { inflateSync } from "node:zlib"
 
-/** In pixels. */
-export interface Size {
-  readonly width: number
-  readonly height: number
-}
-
-/** The bytes in which an image says its size: a JPEG after its previews and profiles, all others at once. */
-const HEAD_BYTES = 1_048_576
-
-let reader: ((bytes: Uint8Array) => Size) | undefined
-
-/** The size of an image in its header. The reader is loaded with the first image. */
-export const imageSize = (bytes: Uint8Array): Size | undefined => {
-  try {
-    reader ??= (
-      NodeModule.createRequire(import.meta.url)("image-size") as { readonly imageSize: (bytes: Uint8Array) => Size }
-    ).imageSize
-    // It reads to the end of the memory behind the bytes, which a pool of small buffers shares: it is given a copy.
-    const { height, width } = reader(Uint8Array.prototype.slice.call(bytes, 0, HEAD_BYTES))
-    return width > 0 && height > 0 && Number.isFinite(width * height) ? { width, height } : undefined
-  } catch {
-    // Broken, or of another kind than images are.
-    return undefined
-  }
-}
+/** The size of an image, by its header. */
+export { of as imageSize } from "./ImageSize.ts"
 
 /** The most bytes of a PDF document that are looked through, and that its packed objects may come to. */
 const MOST_BYTES = 50e6
@@ -111,15 +87,27 @@ export const pdfPages = (bytes: Uint8Array): number | undefined => {
 const ascii = (bytes: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...bytes.subarray(at, at + length))
 
-/** The seconds of a WAV file: its bytes of sound over its bytes per second. */
+/** Formats of WAV files whose samples all have the same bytes: PCM, floating point, A-law, μ-law, and an extension of those. */
+const EVEN: ReadonlySet<number> = new Set([1, 3, 6, 7, 0xfffe])
+
+/** At most the seconds of a WAV file: its bytes of sound over its bytes per second, as far as its header agrees with itself. */
 const wavSeconds = (bytes: Uint8Array): number | undefined => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let perSecond: number | undefined
   for (let at = 12; at + 8 <= bytes.length;) {
     const [name, size] = [ascii(bytes, at, 4), view.getUint32(at + 4, true)]
-    if (name === "fmt " && at + 20 <= bytes.length) perSecond = view.getUint32(at + 16, true)
-    // A file that is written as a stream says no size.
-    if (name === "data") return perSecond ? Math.min(size, bytes.length - at - 8) / perSecond : undefined
+    if (name === "fmt " && at + 24 <= bytes.length) {
+      const format = view.getUint16(at + 8, true)
+      const samples = view.getUint32(at + 12, true) * view.getUint16(at + 20, true)
+      // Of a packed format only its own figure tells, and it is not to be relied on.
+      if (!EVEN.has(format)) return undefined
+      perSecond = Math.min(view.getUint32(at + 16, true), samples)
+    }
+    if (name === "data") {
+      const rest = bytes.length - at - 8
+      // A file that is written as a stream says no size: players read it to its end.
+      return perSecond ? (size === 0 || size > rest ? rest : size) / perSecond : undefined
+    }
     at += 8 + size + (size % 2)
   }
   return undefined
@@ -131,5 +119,7 @@ const LOWEST_RATE = 1_000
 /** At most the seconds of a sound. MPEG audio is measured by its lowest bit rate. */
 export const soundSeconds = (bytes: Uint8Array, mediaType: string): number | undefined => {
   if (ascii(bytes, 0, 4) === "RIFF" && ascii(bytes, 8, 4) === "WAVE") return wavSeconds(bytes)
-  return /mpeg|mp3/.test(mediaType) ? bytes.length / LOWEST_RATE : undefined
+  // A frame of MPEG audio begins with eleven bits, or tags come first; other sounds may have lower rates.
+  const isMpeg = ascii(bytes, 0, 3) === "ID3" || (bytes[0] === 0xff && (bytes[1]! & 0xe0) === 0xe0)
+  return isMpeg && /mpeg|mp3/.test(mediaType) ? bytes.length / LOWEST_RATE : undefined
 }

@@ -19,6 +19,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import * as FileData from "./FileData.ts"
 import * as FileMeasures from "../file/FileMeasures.ts"
+import type * as ImageSize from "../file/ImageSize.ts"
 import type * as KnownModel from "./known/KnownModel.ts"
 import * as ModelFacts from "./ModelFacts.ts"
 
@@ -44,14 +45,14 @@ const within = (length: number, most: number | undefined): number =>
 
 type Rule<Name extends KnownModel.ImageRule["rule"]> = Extract<KnownModel.ImageRule, { readonly rule: Name }>
 
-const tiles = ({ height, width }: FileMeasures.Size, { base, tile }: Rule<"tiles">): number => {
+const tiles = ({ height, width }: ImageSize.Size, { base, tile }: Rule<"tiles">): number => {
   const fit = within(Math.max(width, height), 2_048)
   const scale = fit * within(Math.min(width, height) * fit, 768)
   return base + tile * cells(width * scale, 512) * cells(height * scale, 512)
 }
 
 /** OpenAI's way: the scale leaves whole patches along the side that loses more. */
-const patches = ({ height, width }: FileMeasures.Size, { most, side, size, times }: Rule<"patches">): number => {
+const patches = ({ height, width }: ImageSize.Size, { most, side, size, times }: Rule<"patches">): number => {
   const fit = within(Math.max(width, height), side)
   const count = (scale: number) => cells(width * scale, size) * cells(height * scale, size)
   let scale = fit
@@ -64,7 +65,7 @@ const patches = ({ height, width }: FileMeasures.Size, { most, side, size, times
 }
 
 /** Anthropic's way: the largest size that fits. */
-const cellsOf = ({ height, width }: FileMeasures.Size, { most, side, size }: Rule<"cells">): number => {
+const cellsOf = ({ height, width }: ImageSize.Size, { most, side, size }: Rule<"cells">): number => {
   let scale = within(Math.max(width, height), side)
   const count = () => cells(width * scale, size) * cells(height * scale, size)
   if (count() <= most) return count()
@@ -76,7 +77,7 @@ const cellsOf = ({ height, width }: FileMeasures.Size, { most, side, size }: Rul
 }
 
 /** The tokens of an image; of the largest, without a size. */
-export const ofImage = (model: string, size: FileMeasures.Size | undefined): FileTokens => {
+export const ofImage = (model: string, size: ImageSize.Size | undefined): FileTokens => {
   const rule = ModelFacts.of(model)?.image
   switch (rule?.rule) {
     case undefined:

@@ -145,6 +145,15 @@ const hasAudio = (request: ModelRequest.ModelRequest): boolean =>
       typeof content !== "string" && content.some((part) => part.type === "file" && part.mediaType.startsWith("audio/"))
   )
 
+/** How far beyond the start of a price for long requests a context window may reach: from 200,000 to 1,000,000 tokens. */
+const BEYOND = 5
+
+/** The context window. One that ends before a price for longer requests begins is not all that there is. */
+const windowOf = ({ contextWindow, tiers }: Price.Price): number | undefined => {
+  const longest = tiers.at(-1)!.above
+  return contextWindow === undefined || longest < contextWindow ? contextWindow : longest * BEYOND
+}
+
 /** The bounded input of a request. */
 export const inputOf = (
   request: ModelRequest.ModelRequest,
@@ -166,7 +175,7 @@ export const inputOf = (
     tokens += sharedBound(options)
   }
   if (work !== undefined) return { tokens, unbounded: `the effect of the provider option ${work}` }
-  const window = price?.contextWindow
+  const window = price === undefined ? undefined : windowOf(price)
   // Input that exceeds every window is never billed.
   return unbounded === undefined || window !== undefined
     ? { tokens: window === undefined ? tokens : unbounded === undefined ? Math.min(tokens, window) : window }
@@ -181,8 +190,9 @@ export const priceOf = (
   Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
 
 /**
- * The highest ratio so far between the cost of an answer and its cost at the requested model: 1 or more, by provider
- * and model. A provider may answer with a more expensive model, which only its answers show.
+ * The highest ratio so far between the cost of an answer and its cost at the requested model and service tier: 1 or more,
+ * by provider and model. A provider may answer with a more expensive model, or in a more expensive tier (the default of a
+ * project), which only its answers show.
  */
 const dearness = new WeakMap<Pricing.Service, Map<string, number>>()
 
@@ -194,12 +204,16 @@ const learn = (
   response: ModelResponse.ModelResponse,
   cost: Money.Money
 ): void => {
-  if (response.model === call.request.model || response.usage === undefined) return
+  const isAsAsked = response.model === call.request.model && response.serviceTier === undefined
+  if (isAsAsked || response.usage === undefined) return
   const price = priceOf(pricing, call)
-  const expected =
-    price === undefined
-      ? undefined
-      : Price.cost(price, response.usage, { serviceTier: response.serviceTier, provider: response.provider })
+  if (price === undefined) return
+  const { usage } = response
+  const service = serviceOf(call)
+  const costs = (isMixed(service) ? [service, { provider: service.provider }] : [service]).flatMap(
+    (one) => Price.cost(price, usage, one) ?? []
+  )
+  const expected = costs.length === 0 ? undefined : costs.reduce((most, one) => (one > most ? one : most))
   if (expected === undefined || expected === Money.zero || cost <= expected) return
   let known = dearness.get(pricing)
   if (known === undefined) dearness.set(pricing, (known = new Map()))
@@ -214,6 +228,10 @@ export const serviceOf = ({ provider, request, serviceTier }: ChargedCall): Pric
     typeof options === "object" && options !== null && "service_tier" in options ? options["service_tier"] : undefined
   return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
 }
+
+/** Whether a request in a tier may be answered in the standard one: a batch and a decision are not. */
+const isMixed = ({ serviceTier }: Price.Service): boolean =>
+  serviceTier !== undefined && !["batch", "decision"].includes(serviceTier)
 
 /** Picodollars per input token, per output token, and per call. */
 export interface CallRates {
@@ -232,11 +250,9 @@ const feesOf = ({ fees }: Price.Price, { request }: ChargedCall): Money.Money =>
 const ordinary = new WeakMap<Price.Price, CallRates>()
 
 const dearestOf = (price: Price.Price, call: ChargedCall, input: number, service: Price.Service): CallRates => {
-  // A request in a cheaper tier may be answered in the standard one; a batch and a decision are not.
-  const isMixed = service.serviceTier !== undefined && !["batch", "decision"].includes(service.serviceTier)
   const all = [
     ...Price.ratesUpTo(price, input, service),
-    ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
+    ...(isMixed(service) ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
   ]
   let most: CallRates = { input: Money.zero, output: Money.zero, fees: feesOf(price, call) }
   const isSpoken = hasAudio(call.request)

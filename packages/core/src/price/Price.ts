@@ -123,6 +123,9 @@ const scaled = (usdPerMillion: number, places: number): bigint => {
   return BigInt(whole! + fraction.padEnd(6 + places, "0"))
 }
 
+/** The lowest price per million tokens that is not 0, in USD. */
+export const LEAST = 1e-4
+
 /**
  * Converts USD per million tokens to exact rates: in whole picodollars, or in decimal fractions of them when necessary.
  * 0 is a price. Throws a `RangeError` for a price under 0.0001 or over 100,000 USD, which was given in another unit.
@@ -132,7 +135,7 @@ export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
   for (const key of rateKeys) {
     const value = usd[key]
     if (value === undefined) continue
-    if (!(value === 0 || (value >= 1e-4 && value <= 1e5))) {
+    if (!(value === 0 || (value >= LEAST && value <= 1e5))) {
       throw new RangeError(
         `${key}: ${value} USD per million tokens is not plausible; prices are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
       )
@@ -198,7 +201,8 @@ export const tierFromUsd = (
   }
 }
 
-const tierAt = (price: Price, inputTokens: number): Tier =>
+/** The context length of a request with this many input tokens. */
+export const tierAt = (price: Price, inputTokens: number): Tier =>
   price.tiers.findLast((tier) => inputTokens > tier.above) ?? price.tiers[0]
 
 /** The rates for a request with this many input tokens. */

@@ -200,6 +200,9 @@ export const rowOf = ({ contextWindow, fees, model, provider, tiers }: Price.Pri
   ...(contextWindow === undefined ? undefined : { contextWindow })
 })
 
+/** No model has a smaller one: embedding models begin at 512. */
+const LEAST_WINDOW = 256
+
 /** What is wrong with a row, in words; `undefined` when nothing is. */
 export const problemOf = (row: Row): string | undefined => {
   try {
@@ -208,6 +211,8 @@ export const problemOf = (row: Row): string | undefined => {
     if (error instanceof RangeError) return error.message
     throw error
   }
+  if (row.contextWindow !== undefined && row.contextWindow < LEAST_WINDOW)
+    return `a context window of ${row.contextWindow} tokens is not plausible`
   const [first, ...others] = row.tiers
   return first.above !== 0 || others.some(({ above }, at) => above <= row.tiers[at]!.above)
     ? "its tiers are not in ascending order from 0"

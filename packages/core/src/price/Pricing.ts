@@ -239,19 +239,34 @@ const doubtOf = (
 
 const MINUTE = 60_000
 
-/** The prices of tables as data, the first of which counts. */
-const fromRows = (tables: ReadonlyArray<Pick<PriceTable.PriceTable, "rows"> & PriceTable.Named>) => {
+/** The prices of a table as data. */
+const fromRows = (table: Pick<PriceTable.PriceTable, "rows"> & PriceTable.Named) => {
   const made = new Map<PriceTable.Row, Price.Price>()
-  const indexed = tables.map((table) => ({ find: PriceTable.index(table), source: PriceTable.describe(table) }))
+  const find = PriceTable.index(table)
+  const source = PriceTable.describe(table)
   return (provider: string, model: string): Price.Price | undefined => {
-    for (const { find, source } of indexed) {
-      const row = find(provider, model)
-      if (row === undefined) continue
-      let price = made.get(row)
-      if (price === undefined) made.set(row, (price = PriceTable.toPrice(row, source)))
-      return price
-    }
-    return undefined
+    const row = find(provider, model)
+    if (row === undefined) return undefined
+    let price = made.get(row)
+    if (price === undefined) made.set(row, (price = PriceTable.toPrice(row, source)))
+    return price
+  }
+}
+
+/** A price of a table, with what public tables do not have: fees, prices of services, and the larger context window. */
+const completedBy = (price: Price.Price, packaged: Price.Price | undefined): Price.Price => {
+  if (packaged === undefined) return price
+  const window = Math.max(price.contextWindow ?? 0, packaged.contextWindow ?? 0)
+  const fees = { ...packaged.fees, ...price.fees }
+  const tiers = price.tiers.map((tier) => {
+    const services = { ...Price.tierAt(packaged, tier.above + 1).services, ...tier.services }
+    return Object.keys(services).length === 0 ? tier : { ...tier, services }
+  })
+  return {
+    ...price,
+    tiers: tiers as unknown as Price.Price["tiers"],
+    ...(Object.keys(fees).length === 0 ? undefined : { fees }),
+    ...(window === 0 ? undefined : { contextWindow: window })
   }
 }
 
@@ -275,11 +290,20 @@ const fromTable = (
   updated: PriceTable.PriceTable | undefined
 ): Service => {
   const tables = [...(updated === undefined ? [] : [updated]), { ...PACKAGED, rows: KnownPrices.knownPrices }]
-  const inRows = fromRows(tables)
+  const inTable = updated === undefined ? undefined : fromRows(updated)
+  const inKnown = fromRows({ ...PACKAGED, rows: KnownPrices.knownPrices })
   const find = (model: string, provider: string | undefined, at: number): Price.Price | undefined => {
     const providerId = provider ?? providerIn(table, tables, model)
     if (providerId === undefined || ModelName.withoutPrefix(model) === "") return undefined
-    return inRows(providerId, model) ?? fromPackage(table, model, providerId, at)
+    const found = inTable?.(providerId, model)
+    const packaged = inKnown(providerId, model) ?? fromPackage(table, model, providerId, at)
+    if (found === undefined) return packaged
+    // A dated version with a price of its own is not that of its name without the date.
+    const isCloser =
+      packaged !== undefined
+      && packaged.model.length > found.model.length
+      && ModelName.isVersionOf(ModelName.withoutPrefix(model), packaged.model)
+    return isCloser ? packaged : completedBy(found, packaged)
   }
   // A price may depend on the time of day, so it is cached for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()

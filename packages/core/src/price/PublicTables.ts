@@ -104,41 +104,53 @@ const litellm = (entries: ReadonlyArray<readonly [string, unknown]>): Read => {
     const { litellm_provider: given, max_input_tokens: window } = entry
     if (typeof given !== "string" || !("input_cost_per_token" in entry)) continue
     const model = key.startsWith(`${given}/`) ? key.slice(given.length + 1) : key
-    const ratesOf = (suffix: string): Price.UsdRates | undefined => {
+    let isBroken = false
+    const ratesOf = (suffix: string): Rates => {
       const rates: Rates = {}
       for (const [name, field] of litellmFields) {
         const value = entry[`${field}${suffix}`]
         if (typeof value === "number") rates[name] = perMillion(value)
         // A price that is there and no number is not a price of zero.
-        else if (value !== undefined && value !== null) return undefined
+        else if (value !== undefined && value !== null) isBroken = true
       }
-      if (rates.input === undefined) return undefined
-      return { ...rates, input: rates.input, output: rates.output ?? 0 }
+      return rates
     }
-    const lengths = new Set<number>([0])
+    const base = ratesOf("")
+    if (entry["mode"] === "embedding") base.output ??= 0
+    const lengths = new Set<number>()
     for (const field of Object.keys(entry)) {
       const above = ABOVE.exec(field)?.[1]
       if (above !== undefined) lengths.add(Number(above) * 1_000)
     }
-    const tiers = [...lengths]
+    const servicesOf = (suffix: string, rates: Price.UsdRates) =>
+      Object.entries(LITELLM_SERVICES).flatMap(([service, ending]) => {
+        const own = ratesOf(`${suffix}${ending}`)
+        return own.input === undefined ? [] : [[service, completed(own, rates)] as const]
+      })
+    const { input, output } = base
+    // Only embeddings have no output. Of others a missing price is not a price of zero.
+    if (input === undefined || output === undefined) {
+      found.refuse(model, "its price has no output, or is not a number")
+      continue
+    }
+    const provider = litellmProviders.get(given) ?? given
+    const rates = { ...base, input, output }
+    const longer = [...lengths]
       .toSorted((a, b) => a - b)
       .flatMap((above) => {
-        const suffix = above === 0 ? "" : `_above_${above / 1_000}k_tokens`
-        const rates = ratesOf(suffix)
-        // A length for which only some classes have a price is not known.
-        if (rates === undefined) return []
-        const services = Object.entries(LITELLM_SERVICES).flatMap(([service, ending]) => {
-          const own = ratesOf(`${suffix}${ending}`)
-          return own === undefined ? [] : [[service, own] as const]
-        })
-        return [tierOf(litellmProviders.get(given) ?? given, above, rates, services)]
+        const suffix = `_above_${above / 1_000}k_tokens`
+        const own = ratesOf(suffix)
+        if (Object.keys(own).length === 0) return []
+        const all = completed(own, rates)
+        return [tierOf(provider, above, all, servicesOf(suffix, all))]
       })
-    if (tiers.length === 0 || tiers[0]!.above !== 0) {
+    const tiers = [tierOf(provider, 0, rates, servicesOf("", rates)), ...longer]
+    if (isBroken) {
       found.refuse(model, "its price is not a number")
       continue
     }
     found.add({
-      provider: litellmProviders.get(given) ?? given,
+      provider,
       model,
       tiers: tiers as unknown as PriceTable.Row["tiers"],
       ...searchFee(entry["search_context_cost_per_query"]),
@@ -168,19 +180,27 @@ const tierOf = (
     const share = Price.knownShare(provider, name)
     const isSame = (value: number, of: number) => share !== undefined && Math.abs(value - of * share) <= 1e-9 * of
     if (isSame(given.input, rates.input) && isSame(given.output, rates.output)) return []
-    return [[name, completed(given, rates)] as const]
+    return [[name, given] as const]
   })
   return { above, rates, ...(own.length === 0 ? undefined : { services: Object.fromEntries(own) }) }
 }
 
-/** The classes that a service tier does not name, at the same share of the ordinary price as its input. */
-const completed = (given: Price.UsdRates, rates: Price.UsdRates): Price.UsdRates => {
-  const share = rates.input === 0 ? 1 : given.input / rates.input
-  const scaled = Object.entries(rates).map(([name, value]: [string, number]) => [
-    name,
-    Number((value * share).toPrecision(12))
-  ])
-  return { ...(Object.fromEntries(scaled) as unknown as Price.UsdRates), ...given }
+/**
+ * The classes that a service tier or a context length does not name, at the same share of the ordinary price as those that
+ * it does: the highest of them.
+ */
+const completed = (given: Partial<Price.UsdRates>, rates: Price.UsdRates): Price.UsdRates => {
+  const shares = (["input", "output"] as const).flatMap((name) => {
+    const [own, of] = [given[name], rates[name]]
+    return own === undefined || own <= 0 || of <= 0 ? [] : [own / of]
+  })
+  const share = shares.length === 0 ? 1 : Math.max(...shares)
+  const scaled = Object.entries(rates).flatMap(([name, value]: [string, number]) => {
+    const own = Number((value * share).toPrecision(12))
+    // A class that would cost next to nothing is charged as its parent.
+    return own !== 0 && own < Price.LEAST ? [] : [[name, own]]
+  })
+  return { input: rates.input, output: rates.output, ...Object.fromEntries(scaled), ...given }
 }
 
 /** How models.dev names providers, where price tables name them otherwise. */

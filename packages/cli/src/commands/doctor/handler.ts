@@ -1,4 +1,6 @@
 /** Implements `pipe doctor`. */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as PriceTable from "@pipe/core/PriceTable"
 import * as Store from "@pipe/core/Store"
 import * as Format from "@pipe/core/internal/Format"
 import * as Peer from "@pipe/plugins/Peer"
@@ -14,6 +16,7 @@ import { dirname, join, resolve } from "node:path"
 import { version } from "../../Version.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
+import * as PricesFile from "../../process/PricesFile.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import { type Check, ok, warning, wrong } from "./Check.ts"
 import * as Providers from "./Providers.ts"
@@ -36,6 +39,7 @@ export const examine = (input: {
       yield* storeOf(location),
       ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
       yield* reuse,
+      yield* prices,
       ...(yield* Providers.check(input))
     ]
     for (const check of checks) {
@@ -50,6 +54,20 @@ export const examine = (input: {
       })
     }
   })
+
+/** The project's own table of prices. */
+const prices = Effect.suspend(() => {
+  const file = PricesFile.path()
+  return PriceTable.read(file).pipe(
+    Effect.map((table) =>
+      table === undefined
+        ? ok("prices", `those of the package; pipe prices update pins newer ones in ${PriceTable.FILE}`)
+        : ok("prices", `${file}: ${PriceTable.describe(table)}, ${Format.of(table.rows.length, "model")}`)
+    ),
+    Effect.catch(({ message }) => Effect.succeed(wrong("prices", message))),
+    Effect.provide(NodeFileSystem.layer)
+  )
+})
 
 const LEAST_NODE = [22, 19] as const
 

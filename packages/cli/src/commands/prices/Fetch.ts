@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Stream from "effect/Stream"
-import { createReadStream } from "node:fs"
+import { createReadStream, statSync } from "node:fs"
 import { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import * as ExitCode from "../../process/ExitCode.ts"
@@ -35,36 +35,46 @@ const messageOf = (error: unknown): string => {
   return SafeText.line(cause instanceof Error ? cause.message : String(cause), 200)
 }
 
-const remote = (source: string): Stream.Stream<Uint8Array, ExitCode.Failure> =>
+/** The day of what was fetched, as its source says it. */
+interface Dated {
+  modified?: Date
+}
+
+const remote = (source: string, dated: Dated): Stream.Stream<Uint8Array, ExitCode.Failure> =>
   Stream.unwrap(
     HttpClient.get(source, { headers: { accept: "application/json" } }).pipe(
       Effect.mapError((error) => refuse(source, `it could not be fetched (${messageOf(error.reason)})`)),
       Effect.flatMap((response) =>
         response.status === 200
-          ? Effect.succeed(
-              Stream.mapError(response.stream, (error) =>
+          ? Effect.sync(() => {
+              const modified = new Date(response.headers["last-modified"] ?? "")
+              if (!Number.isNaN(modified.getTime())) dated.modified = modified
+              return Stream.mapError(response.stream, (error) =>
                 refuse(source, `it was cut off while it arrived (${messageOf(error.reason)})`)
               )
-            )
+            })
           : Effect.fail(refuse(source, `the server answered ${response.status}`))
       )
     )
   ).pipe(Stream.provide(FetchHttpClient.layer))
 
-const local = (source: string): Stream.Stream<Uint8Array, ExitCode.Failure> =>
-  Stream.suspend(() =>
-    Stream.fromReadableStream<Uint8Array, ExitCode.Failure>({
-      evaluate: () =>
-        Readable.toWeb(
-          createReadStream(/^file:/i.test(source) ? fileURLToPath(source) : source)
-        ) as ReadableStream<Uint8Array>,
+const local = (source: string, dated: Dated): Stream.Stream<Uint8Array, ExitCode.Failure> =>
+  Stream.suspend(() => {
+    const file = /^file:/i.test(source) ? fileURLToPath(source) : source
+    const modified = statSync(file, { throwIfNoEntry: false })?.mtime
+    if (modified !== undefined) dated.modified = modified
+    return Stream.fromReadableStream<Uint8Array, ExitCode.Failure>({
+      evaluate: () => Readable.toWeb(createReadStream(file)) as ReadableStream<Uint8Array>,
       onError: (error) => refuse(source, `it cannot be read (${messageOf(error)})`)
     })
-  )
+  })
 
-/** The JSON at a source. */
-export const json = (source: string): Effect.Effect<unknown, ExitCode.Failure> =>
-  (isAddress(source) ? remote(source) : local(source)).pipe(
+/** The JSON at a source, and when its source says that it was last changed. */
+export const json = (
+  source: string
+): Effect.Effect<{ readonly json: unknown; readonly modified?: Date }, ExitCode.Failure> => {
+  const dated: Dated = {}
+  return (isAddress(source) ? remote(source, dated) : local(source, dated)).pipe(
     Stream.runFoldEffect(
       () => ({ bytes: 0, chunks: [] as Array<Uint8Array> }),
       (read, chunk) => {
@@ -80,8 +90,9 @@ export const json = (source: string): Effect.Effect<unknown, ExitCode.Failure> =
     }),
     Effect.flatMap(({ chunks }) =>
       Effect.try({
-        try: (): unknown => JSON.parse(Buffer.concat(chunks).toString("utf8")),
+        try: () => ({ json: JSON.parse(Buffer.concat(chunks).toString("utf8")) as unknown, ...dated }),
         catch: (error) => refuse(source, `it is not whole JSON (${messageOf(error)})`)
       })
     )
   )
+}

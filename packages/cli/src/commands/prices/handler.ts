@@ -9,16 +9,17 @@ import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { renameSync, writeFileSync } from "node:fs"
+import { existsSync, realpathSync, renameSync, writeFileSync } from "node:fs"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as ChangesText from "../../view/ChangesText.ts"
+import * as PricesFile from "../../process/PricesFile.ts"
 import * as PriceText from "../../view/PriceText.ts"
 import * as Fetch from "./Fetch.ts"
 
 /** The prices of the project: its own table, over that of the package. */
-const project = PriceTable.read(PriceTable.FILE).pipe(
+const project = Effect.suspend(() => PriceTable.read(PricesFile.path())).pipe(
   Effect.flatMap((table) => Effect.orDie(Pricing.make({}, { table }))),
   Effect.mapError(({ message }) => ExitCode.refuse(message)),
   Effect.provide(NodeFileSystem.layer)
@@ -58,7 +59,8 @@ export const update = Effect.fnUntraced(function* (input: {
 }) {
   const source = Option.getOrUndefined(input.url) ?? (process.env["PIPE_PRICES_URL"]?.trim() || DEFAULT)
   const shown = Fetch.shown(source)
-  const found = PublicTables.read(yield* Fetch.json(source))
+  const { json, modified } = yield* Fetch.json(source)
+  const found = PublicTables.read(json)
   if (found === undefined || found.rows.length === 0) {
     return yield* failed(
       `${shown}: it does not have the form of a table of LiteLLM or models.dev${found === undefined ? "" : ": none of its entries has a price of tokens"}. Nothing was written`
@@ -70,25 +72,33 @@ export const update = Effect.fnUntraced(function* (input: {
   const table = PriceTable.make({
     name: found.name,
     source: shown,
-    date: new Date(at).toISOString().slice(0, 10),
+    date: new Date(Math.min(at, modified?.getTime() ?? at)).toISOString().slice(0, 10),
     rows: found.rows
   })
-  const changes = PriceChanges.make(pricing, table, yield* usedBy(input), at)
+  const after = yield* Effect.orDie(Pricing.make({}, { table }))
+  const changes = PriceChanges.make(pricing, after, table, yield* usedBy(input), at)
   yield* Console.log(ChangesText.render(table, changes, found.problems))
   const accepted = new Set(input.accept)
+  const known = new Set([...changes.absurd, ...changes.missing].map(({ model }) => model))
+  for (const model of accepted)
+    if (!known.has(model)) yield* Effect.logWarning(`--accept ${model}: nothing of this model is refused`)
   const refused = ChangesText.refusals(changes, accepted)
   if (refused !== undefined) return yield* failed(`${refused} Nothing was written`)
   if (input.dryRun) return yield* Console.log("nothing was written: --dry-run")
+  const file = PricesFile.path()
   const kept = PriceTable.make({ ...table, rows: [...table.rows, ...keptRows(pricing, changes, accepted, at)] })
   yield* Effect.try({
     try: () => {
-      writeFileSync(`${PriceTable.FILE}.new`, PriceTable.encode(kept))
-      renameSync(`${PriceTable.FILE}.new`, PriceTable.FILE)
+      // The file itself where it is a link, and no other process's half of it.
+      const place = existsSync(file) ? realpathSync(file) : file
+      const own = `${place}.${process.pid}.new`
+      writeFileSync(own, PriceTable.encode(kept))
+      renameSync(own, place)
     },
-    catch: (error) => ExitCode.refuse(`${PriceTable.FILE} cannot be written: ${SafeText.line(String(error))}`)
+    catch: (error) => ExitCode.refuse(`${file} cannot be written: ${SafeText.line(String(error))}`)
   })
   yield* Console.log(
-    `wrote ${PriceTable.FILE}: ${kept.rows.length} models, ${PriceTable.describe(kept)}, hash ${kept.hash.slice(0, 12)}. Runs in this folder use it; commit it, so that others do`
+    `wrote ${file}: ${kept.rows.length} models, ${PriceTable.describe(kept)}, hash ${kept.hash.slice(0, 12)}. Runs in its folder and below use it; commit it, so that others do`
   )
 })
 
