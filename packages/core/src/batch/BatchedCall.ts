@@ -120,7 +120,9 @@ const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
       if (known === undefined && isOther(sender, line, fiber))
         return Effect.andThen(sayOther(sender, line.step), single(sender, again))
       return Effect.flatMap(gather(sender, again), (how) =>
-        how === "single" ? Effect.andThen(sayNoBatch(sender, line.step), single(sender, again)) : wait(sender, again)
+        how === "single"
+          ? Effect.andThen(sayNoBatch(sender, line.step, again.request), single(sender, again))
+          : wait(sender, again)
       )
     })
   )
@@ -175,11 +177,17 @@ const sayOther = (sender: Sender, step: string): Effect.Effect<void> =>
     `other ${step}`
   )
 
-const sayNoBatch = ({ provider, warn }: Sender, step: string): Effect.Effect<void> =>
-  warn(
-    `step ${step}: a request is not eligible for a batch of ${provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`,
-    "not eligible"
-  )
+const sayNoBatch = (
+  { provider, warn }: Sender,
+  step: string,
+  { _tag }: ModelRequest.ModelRequest
+): Effect.Effect<void> =>
+  _tag === "Decision"
+    ? warn(`step ${step}: decisions have no batches at ${provider.name}: they are sent as single calls`, "decisions")
+    : warn(
+        `step ${step}: a request is not eligible for a batch of ${provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`,
+        "not eligible"
+      )
 
 /** Returns the answer of a batch. */
 const deliver = <R extends ModelRequest.ModelRequest>(

@@ -66,13 +66,21 @@ const described = (description: string | null) => (description === null ? undefi
 const toQuestion = (what: string, name: string, question: Question): ModelRequest.Question => {
   OptionNames.check(`${what}: question ${name}`, question, ["instructions", "options", "levels"])
   const { instructions } = question
+  if (typeof instructions !== "string" || instructions.trim() === "")
+    throw new Node.FlowError({
+      message: `${what}: question ${name} needs instructions: what is to be decided, in words`
+    })
+  if (question.options !== undefined && question.levels !== undefined)
+    throw new Node.FlowError({
+      message: `${what}: question ${name} has options and levels: give the ones to choose from, or the levels of a scale`
+    })
   const names = question.options ?? question.levels
   if (names === undefined) return { type: "predicate", name, instructions }
   const entries = entriesOf(names)
   const distinct = new Set(entries.map(([one]) => one))
   if (entries.length < 2 || entries.length > MOST_NAMES || distinct.size !== entries.length)
     throw new Node.FlowError({
-      message: `${what}: question ${name} needs 2 to ${MOST_NAMES} different ${question.options === undefined ? "levels" : "options"}`
+      message: `${what}: question ${name} needs 2 to ${MOST_NAMES} different ${question.options === undefined ? "levels" : "options"}: it has ${entries.length}${distinct.size < entries.length ? `, of which ${distinct.size} different` : ""}`
     })
   return question.options === undefined
     ? { type: "score", name, instructions, levels: entries.map(([label, text]) => ({ label, ...described(text) })) }
@@ -171,13 +179,20 @@ export type DecideValue<O> = O extends { readonly questions: infer Q }
 export const decide = <In extends Node.Inputs, const O extends DecideOptions<In>>(
   name: string,
   inputs: In,
-  options: O & DecideOptions<In>
+  options: O & DecideOptions<In>,
+  ...more: ReadonlyArray<never>
 ): Node.Node<
   DecideValue<O>,
   AiError.AiError | Node.InputsError<In>,
   ModelClient.ModelClient | Node.InputsServices<In>
 > => {
   const what = `decide ${name}`
+  if (typeof options !== "object" || options === null)
+    throw new Node.FlowError({
+      message: `${what}: its third argument is an object, such as { instructions: "…", options: ["yes", "no"] }; \`state\` of it says what the question is about`
+    })
+  if (more.length > 0)
+    throw new Node.FlowError({ message: `${what}: its policies go into its third argument, beside instructions` })
   const { instructions = "", levels, options: choices, questions: several, state, ...policy } = options as Loose<In>
   CallOptions.checkPolicy(what, policy)
   const one = { instructions, ...(choices && { options: choices }), ...(levels && { levels }) } as Question

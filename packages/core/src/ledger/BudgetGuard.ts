@@ -183,8 +183,10 @@ const admit = <R extends ModelRequest.ModelRequest>(
   const fitted = BudgetFit.fit(claim)
   if ("blocked" in fitted) {
     const { blocked } = fitted
+    const { money } = BudgetFit.wanted(claim)
+    const needs = hasMoney && money > Money.zero ? ` (a call of ${model} may cost up to ${Money.format(money)})` : ""
     return blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0
-      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits`, true))
+      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits${needs}`, true))
       : waitForOthers(state, claim)
   }
   const { hold, limited, request } = fitted

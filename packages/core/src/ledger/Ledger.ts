@@ -212,6 +212,12 @@ const toFound = (
   response
 })
 
+/** The tier of an answer; of a failed call the one that was asked for. */
+const tierOf = ({ call, response }: EndedAttempt): { readonly serviceTier?: string } => {
+  const { serviceTier } = response ?? Charge.serviceOf(call)
+  return serviceTier === undefined || serviceTier === "default" ? {} : { serviceTier }
+}
+
 const toAttemptEntry = (
   pricing: Pricing.Service,
   caller: CallContext.Caller,
@@ -233,7 +239,7 @@ const toAttemptEntry = (
     ...(number === undefined ? undefined : { call: number }),
     ...(call.isReask === true ? { reask: true } : undefined),
     ...(error === undefined ? undefined : { error: SafeText.line(ModelFailure.message(error)) }),
-    ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
+    ...tierOf(attempt),
     ...Charge.ended(pricing, call, attempt, most)
   }
 }

@@ -28,10 +28,16 @@ const found = new Map<string, KnownModel.KnownModel | undefined>()
 /** Names that are remembered. Requests of a run have few. */
 const MOST_NAMES = 1_000
 
+/** The name that facts are found by: without the case of its letters, and of a fine-tuned model (`ft:<model>:…`) its base. */
+const plainName = (model: string): string => {
+  const name = model.toLowerCase()
+  return name.startsWith("ft:") ? name.slice(3).split(":", 1)[0]! : name
+}
+
 /** What is known of a model; `undefined` when nothing is. */
 export const of = (model: string): KnownModel.KnownModel | undefined => {
   if (found.has(model)) return found.get(model)
-  const facts = ModelTable.find(table, model, "-@:")
+  const facts = ModelTable.find(table, plainName(model), "-@:")
   if (found.size < MOST_NAMES) found.set(model, facts)
   return facts
 }
@@ -55,6 +61,9 @@ const isRefused = (
     || (when === "thinking" && thinks(facts, settings))
     || (when === "with temperature" && settings.temperature !== undefined))
 
+/** The values that some model takes. */
+const EFFORTS: ReadonlySet<string> = new Set(knownModels.flatMap(({ efforts }) => efforts?.values ?? []))
+
 /** The settings that a model refuses, of those given. */
 export const refused = (model: string, settings: ModelRequest.Settings): ReadonlyArray<KnownModel.Setting> => {
   const facts = of(model)
@@ -63,7 +72,12 @@ export const refused = (model: string, settings: ModelRequest.Settings): Readonl
   for (const refusal of facts.refuses ?? [])
     for (const name of refusal.settings) if (isRefused(facts, refusal, name, settings)) (all ??= []).push(name)
   const { reasoningEffort } = settings
-  if (reasoningEffort !== undefined && facts.efforts?.values.includes(reasoningEffort) === false)
+  // A value that no model is known to take may be new, or a mistake: the provider says so.
+  if (
+    reasoningEffort !== undefined
+    && EFFORTS.has(reasoningEffort)
+    && facts.efforts?.values.includes(reasoningEffort) === false
+  )
     (all ??= []).push("reasoningEffort")
   return all ?? NONE
 }

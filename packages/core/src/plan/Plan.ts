@@ -147,7 +147,7 @@ const summarise = (gathered: PlanRun.Gathered): Plan => {
   )
   const notes = [
     ...gathered.unserved,
-    ...PlanStrategies.notes(planned),
+    ...PlanStrategies.notes(planned, layers, gathered.tierOf),
     ...PlanRows.notes(
       counts.filter(({ calls }) => calls > 0).map((one) => ({ step: one.step, ...rowsOf(one) })),
       unreached

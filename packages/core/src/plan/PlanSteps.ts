@@ -44,8 +44,7 @@ export const priceOf = (
   at: number,
   model: string,
   provider?: string
-): Price.Price | undefined =>
-  Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
+): Price.Price | undefined => Option.getOrUndefined(pricing.lookup({ model, provider, at }))
 
 /** A line per step and model. */
 export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> => {

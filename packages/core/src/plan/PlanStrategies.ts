@@ -10,6 +10,7 @@ import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as PlanCost from "./PlanCost.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
+import type * as PlanSteps from "./PlanSteps.ts"
 
 type Planned = PlanCost.Planned
 
@@ -161,7 +162,7 @@ const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema
     all.push({
       name: "all at once",
       cost: sum(stand, (one) => (isBatch(one) ? PlanCost.onlineCost(one, cachesPrompts) : undefined)),
-      how: "--online: answers in seconds, at the standard price"
+      how: "--online: single calls, in seconds to minutes, at the price of their tier"
     })
   }
   return all
@@ -209,8 +210,28 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
   }))
 }
 
+/** Calls that are not in the service tier that the stack asks for. */
+const tierNotes = (
+  { line: { provider }, one: { model, step, tier } }: Planned,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  tierOf: PlanSteps.TierOf
+): ReadonlyArray<string> => {
+  if (tier === "decision" && tierOf(step, model) === "batch")
+    return [`${step}: decisions have no batches at ${provider}: they are sent as single calls`]
+  return layers.flatMap((layer) => {
+    const { models, steps, tier: asked } = LayerAnnotations.get(layer, LayerAnnotations.ServiceTier) ?? {}
+    return asked === undefined || steps?.includes(step) === false || models === undefined || models(model)
+      ? []
+      : [`${step}: ${provider} has no service tier ${asked} for ${model}, so its calls are in the ordinary tier`]
+  })
+}
+
 /** Notes for the author about the planned calls. */
-export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> => [...new Set(planned.flatMap(notesOf))]
+export const notes = (
+  planned: ReadonlyArray<Planned>,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  tierOf: PlanSteps.TierOf
+): ReadonlyArray<string> => [...new Set(planned.flatMap((one) => [...notesOf(one), ...tierNotes(one, layers, tierOf)]))]
 
 const notesOf = ({ charged, line, one, output, prefix, price }: Planned): ReadonlyArray<string> => {
   const { kept, rule, saved, tokens } = prefix

@@ -2,8 +2,8 @@
  * Sends calls in a cheaper service tier, and those that it has no room for in the ordinary one: half the price where the
  * provider has a flex tier, and no row waits for hours as in a batch.
  *
- * **Details** A call goes in the ordinary tier when the provider refuses it for now (429, Groq's 498), when it has no
- * answer after `timeout`, and after `deadline`. When three calls in a row are refused, the calls to that model skip the
+ * **Details** A call goes in the ordinary tier when the provider refuses it for now (429, Groq's 498) or fails (5xx), when
+ * it has no answer after `timeout`, and after `deadline`. When three calls in a row are refused, fail or have no answer, the calls to that model skip the
  * cheaper tier for the wait that the provider asks for, or ten seconds. A model without the tier is called in the
  * ordinary one, which a warning says once. The tier that an answer names decides its price: one without a name is
  * charged as ordinary. Budgets reserve the ordinary price. `RateLimit`, below, learns the limits of each tier apart, and a
@@ -28,13 +28,12 @@
  *
  * @since 0.1.0
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as CallContext from "../client/CallContext.ts"
 import * as CallTimeout from "../client/CallTimeout.ts"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
@@ -183,9 +182,8 @@ const send = <R extends ModelRequest.ModelRequest>(
   const sent = next.send(cheaper).pipe(
     CallTimeout.provide(timeout + SLACK),
     Patience.provide(PATIENCE),
-    Effect.timeoutOption(timeout),
     // Interrupted without an answer: whether it is billed is not known, and the ledger has it at the most.
-    Effect.map(Option.getOrUndefined)
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unanswered(use, timeout)) })
   )
   return Effect.flatMap(Clock.currentTimeMillis, (now) =>
     now >= deadline
@@ -193,7 +191,7 @@ const send = <R extends ModelRequest.ModelRequest>(
       : Effect.matchEffect(cooldown(`${model} ${use}`)(sent), {
           onSuccess: (response) => (response === undefined ? ordinary : Effect.succeed(response)),
           onFailure: (error) => {
-            if (ModelFailure.kind(error) === "rate") return ordinary
+            if (ModelFailure.kind(error) === "rate" || error.reason._tag === "InternalProviderError") return ordinary
             if (!isAboutTier(error)) return Effect.fail(error)
             refused.add(model)
             return Effect.andThen(
@@ -208,6 +206,19 @@ const send = <R extends ModelRequest.ModelRequest>(
   )
 }
 
-/** Tests whether a request was refused because of its tier. */
+/** The failure of a call that a tier has not answered: for its cooldown, and never the row's. */
+const unanswered = (tier: string, milliseconds: number): AiError.AiError =>
+  AiError.make({
+    module: "ServiceTier",
+    method: "send",
+    reason: new AiError.InternalProviderError({
+      description: `no answer in the service tier ${tier} within ${Duration.format(Duration.millis(milliseconds))}`
+    })
+  })
+
+/** Tests whether a request was refused because of its tier: refusals also quote prompts. */
 const isAboutTier = (error: AiError.AiError): boolean =>
-  ModelFailure.kind(error) === "final" && /service[_ ]?tier|\bflex\b/i.test(ModelFailure.message(error))
+  ["final", "auth"].includes(ModelFailure.kind(error))
+  && /service[_ ]?tier|\bflex (?:tier|processing)|\b(?:access to|support(?:s|ed)?|available (?:in|for)) flex\b/i.test(
+    ModelFailure.message(error)
+  )

@@ -47,7 +47,7 @@ export const start = Effect.fnUntraced(function* (
     team,
     emit: state.emit,
     job: {
-      code: WorkCode.of(flow, environment),
+      code: WorkCode.of(flow, environment, session.pricing.table),
       parameters: yield* Effect.try({
         try: () => JSON.parse(JSON.stringify(options.parameters ?? {})) as WorkCode.JobContent["parameters"],
         catch: () => refuse("parameters of a run with workers must be plain data")

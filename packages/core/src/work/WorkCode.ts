@@ -7,6 +7,7 @@
 import * as Schema from "effect/Schema"
 import type * as Flow from "../flow/Flow.ts"
 import * as StepKey from "../flow/StepKey.ts"
+import * as PriceTable from "../price/PriceTable.ts"
 import * as Migrations from "../store/Migrations.ts"
 
 const Parts = Schema.Record(Schema.String, Schema.Json)
@@ -16,15 +17,18 @@ export const WorkCode = Schema.Struct({
   store: Schema.Int,
   /** Functions are identified by their text, which another major version of Node may print otherwise. */
   node: Schema.Int,
+  /** The public prices, as budgets of the run count by them. */
+  prices: Schema.optionalKey(Schema.String),
   /** The parts of the key of each step. */
   steps: Schema.Record(Schema.String, Parts)
 })
 
 export interface WorkCode extends Schema.Schema.Type<typeof WorkCode> {}
 
-export const of = (flow: Flow.Any, environment: StepKey.StepKeyEnvironment): WorkCode => ({
+export const of = (flow: Flow.Any, environment: StepKey.StepKeyEnvironment, prices: PriceTable.Named): WorkCode => ({
   store: Migrations.latest,
   node: Number(process.versions.node.split(".")[0]),
+  prices: `${PriceTable.describe(prices)}${prices.hash === undefined ? "" : ` (${prices.hash.slice(0, 12)})`}`,
   steps: Object.fromEntries(
     flow.graph.nodes.flatMap((node) => {
       const parts = StepKey.parts(node, environment)
@@ -37,6 +41,8 @@ export const of = (flow: Flow.Any, environment: StepKey.StepKeyEnvironment): Wor
 export const difference = (mine: WorkCode, wanted: WorkCode): string | undefined => {
   if (mine.store !== wanted.store) return "another version of pipe"
   if (mine.node !== wanted.node) return `Node.js ${mine.node} in place of ${wanted.node}`
+  if (mine.prices !== wanted.prices)
+    return `prices of ${mine.prices} in place of ${wanted.prices}: give the worker the run's ${PriceTable.FILE}`
   for (const [name, parts] of Object.entries(wanted.steps)) {
     const own = mine.steps[name]
     if (own === undefined) return `no step ${name}`

@@ -176,7 +176,7 @@ const rowsOf = Effect.fnUntraced(function* (worker: Worker, run: RunRepo.StoredR
   yield* Effect.addFinalizer(() => session.giveBack())
   const { exchanges, outcome } = yield* RunRows.run(session, ({ environment }) =>
     Effect.gen(function* () {
-      const other = WorkCode.difference(WorkCode.of(session.flow, environment), content.code)
+      const other = WorkCode.difference(WorkCode.of(session.flow, environment, session.pricing.table), content.code)
       if (other !== undefined) return yield* new Node.FlowError({ message: `other code: ${other}` })
       worker.run = run.id
       yield* say(worker)

@@ -73,7 +73,8 @@ export const answer = (
     output = Math.max(0, asked.maxTokens - reasoning)
     text = text.slice(0, Math.max(1, Math.floor((text.length * output) / Math.max(1, count(text)))))
   }
-  const input = count(asked.prompt) + 8 + (asked.schema === undefined ? 0 : count(JSON.stringify(asked.schema)))
+  const input =
+    count(asked.prompt) + 8 + (asked.schema === undefined ? 0 : count(JSON.stringify(asked.schema))) + asked.files
   return {
     id: Math.floor(Script.chance(key, "id") * 2 ** 48).toString(36),
     text,

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as Files from "./Files.ts"
 import * as Script from "./Script.ts"
 
 /** A request in any format. */
@@ -22,6 +23,8 @@ export interface WireRequest {
   readonly marked: "automatic" | string | undefined
   /** The service tier that answers; `undefined` for the standard one. */
   readonly tier: string | undefined
+  /** The input tokens of files. */
+  readonly files: number
 }
 
 /** Tiers that a request may ask for, beside the standard one (developers.openai.com/api/docs/guides/flex-processing). */
@@ -86,7 +89,8 @@ export const fromChat = (body: WireJson): WireRequest => {
     stream: body["stream"] === true,
     logprobs: body["logprobs"] === true,
     marked: "automatic",
-    tier: tierOf(body)
+    tier: tierOf(body),
+    files: Files.tokensOf(body)
   }
 }
 
@@ -106,7 +110,8 @@ export const fromResponses = (body: WireJson): WireRequest => {
     stream: false,
     logprobs: (body["include"] ?? []).includes("message.output_text.logprobs"),
     marked: "automatic",
-    tier: tierOf(body)
+    tier: tierOf(body),
+    files: Files.tokensOf(body)
   }
 }
 
@@ -128,7 +133,8 @@ export const fromAnthropic = (body: WireJson): WireRequest => {
     stream: body["stream"] === true,
     logprobs: false,
     marked: markedIn(body),
-    tier: undefined
+    tier: undefined,
+    files: Files.tokensOf(body)
   }
 }
 

@@ -45,7 +45,7 @@ type Facts = Omit<KnownModel.KnownModel, "models">
 const NO_EFFORT = { values: [] }
 
 /** Models that write nothing but their answer. */
-const plain: Facts = { isPlain: true, efforts: NO_EFFORT, promptCache: cacheBefore56 }
+const plain: Facts = { isPlain: true, efforts: NO_EFFORT, promptCache: cacheBefore56, tiers: [] }
 
 /** Models of the o series, which always think. */
 const o: Facts = {
