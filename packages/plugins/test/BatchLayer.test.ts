@@ -6,6 +6,7 @@ import {
   Cache,
   Cascade,
   Concurrency,
+  Endpoint,
   Flow,
   Ledger,
   ModelClient,
@@ -27,7 +28,7 @@ import {
 import * as BatchSplit from "../../core/src/batch/BatchSplit.ts"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
-import { EmbeddingModel, LanguageModel } from "effect/ai"
+import { EmbeddingModel, LanguageModel, Tool, Toolkit } from "effect/ai"
 import * as fc from "fast-check"
 import { createHash } from "node:crypto"
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs"
@@ -307,6 +308,37 @@ describe("a flow in batches", () => {
       ])
       assert.isAbove(summary.calls.attempts, 100, "no answer was sent again")
       assert.strictEqual(answersIn(simulator, undefined), 0)
+    })
+  )
+
+  it.live("has requests of one endpoint, where a model needs the responses API for some", () =>
+    Effect.gen(function* () {
+      // A batch with lines of another endpoint is refused (openai-python#2497), as the simulator does.
+      const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })
+      const Look = Tool.make("look", { parameters: Schema.Struct({ word: Schema.String }), success: Schema.String })
+      const toolkit = Toolkit.make(Look)
+      const tools = toolkit.toLayer({ look: () => Effect.succeed("found") })
+      const source = rows(10)
+      const plain = Flow.step("plain", { row: source }, ({ row }) => ask(`plain ${row}`))
+      const tooled = Flow.step("tooled", { row: source }, ({ row }) =>
+        Effect.map(LanguageModel.generateText({ prompt: `look ${row}`, toolkit }), ({ text }) => text).pipe(
+          Effect.provide(tools)
+        )
+      )
+      const { out, summary } = yield* run(
+        (out: Array<unknown>) =>
+          Flow.make("endpoints", {
+            outputs: [Sink.forEach("out", { plain, tooled }, (value) => Effect.sync(() => out.push(value)))],
+            stack: Stack.make(Ledger.layer, OpenAi.layer({ apiKey: "k", model: "gpt-5.5" }))
+          }),
+        { run: { batch: fast } }
+      ).pipe(Effect.provideService(Endpoint.Overrides, { openai: { baseUrl: simulator.openAiUrl, apiKey: "k" } }))
+      assert.strictEqual(out.length, 10)
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.deepStrictEqual([...new Set(simulator.batches().map(({ endpoint }) => endpoint))].sort(), [
+        "/v1/chat/completions",
+        "/v1/responses"
+      ])
     })
   )
 

@@ -292,6 +292,16 @@ describe("Flow.decide", () => {
       const server = yield* Wire.serve(() => ({ body: refused }))
       const summary = yield* Runner.run(flowOf({ it: intent }, openai(server.url)), { errorsFile: false })
       assert.strictEqual(summary.rows.failed, 3)
+      const untyped = Flow.decide as unknown as (...args: ReadonlyArray<unknown>) => unknown
+      // A flow runs without its types being checked.
+      for (const [args, words] of [
+        [[() => ({ instructions: "Which?" })], "third argument is an object"],
+        [[{ instructions: " " }], "needs instructions"],
+        [[{ options: ["a", "b"] }], "needs instructions"],
+        [[{ instructions: "?", options: ["a", "b"], levels: ["c", "d"] }], "options and levels"],
+        [[{ instructions: "?" }, { model: "gpt-4o-mini" }], "third argument"]
+      ] as const)
+        assert.throws(() => untyped("d", { question }, ...args), words)
       const make = (options: ReadonlyArray<string>) => Flow.decide("d", { question }, { instructions: "?", options })
       for (const options of [[], ["a"], ["a", "a"]])
         assert.throws(() => make(options), "needs 2 to 255 different options")

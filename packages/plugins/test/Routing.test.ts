@@ -569,6 +569,40 @@ describe("Tune", () => {
       })
   )
 
+  it.live("records the calls of its judges, to what the server bills", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve((body) => {
+        const isJudge = body.includes("How probable is it")
+        const answer = isJudge ? JSON.stringify({ probability: 95 }) : "yes"
+        const { body: chatted } = chat(answer, JSON.parse(body).model)
+        return { body: chatted }
+      })
+      const rows = Source.fromIterable("question", ["a", "b", "c"])
+      const step = Flow.step("answer", { question: rows }, ({ question }) =>
+        Effect.map(LanguageModel.generateText({ prompt: question }), ({ text }) => text)
+      )
+      const flow = Flow.make("judged", {
+        outputs: [Sink.forEach("out", step, () => Effect.void)],
+        stack: Stack.make(
+          Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [Judge.model({ model: "gpt-4o-mini" })] }),
+          openai(server.url, "k")
+        )
+      })
+      const summary = yield* Runner.run(flow, { errorsFile: false })
+      assert.lengthOf(server.seen, 6)
+      assert.strictEqual(summary.calls.attempts, 6)
+      // 10 and 5 tokens a call, at 0.15 and 0.60 USD a million (platform.openai.com/docs/pricing).
+      assert.strictEqual(summary.cost, 6n * (10n * 150_000n + 5n * 600_000n))
+      assert.deepStrictEqual(
+        summary.steps.map(({ attempts, step }) => [step, attempts]),
+        [
+          ["answer", 3],
+          ["answer / judge", 3]
+        ]
+      )
+    }).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+  )
+
   it.live("plans a cascade with its judges, and sees what tuning has put into the cache", () =>
     Effect.gen(function* () {
       const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))

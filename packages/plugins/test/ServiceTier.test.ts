@@ -240,6 +240,67 @@ describe("ServiceTier", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
   )
 
+  it.live("goes on in the ordinary tier where the cheap one fails, and fails the row where its prompt is refused", () =>
+    Effect.gen(function* () {
+      const answers = (status: number, message: string) =>
+        Wire.serve((body) =>
+          tierIn(body) === "flex" ? { status, body: { error: { message, type: "error" } } } : chat("default")
+        )
+      for (const [status, message] of [
+        [500, "internal error"],
+        [503, "overloaded"],
+        [403, "the project has no access to flex processing"]
+      ] as const) {
+        const server = yield* answers(status, message)
+        const { rows } = yield* Runner.run(flowOf(server.url, { rows: 4 }), { errorsFile: false, concurrency: 1 })
+        assert.strictEqual(rows.failed, 0, `${status} ${message}`)
+      }
+      const server = yield* answers(400, "Invalid prompt: the word flex")
+      const { rows } = yield* Runner.run(flowOf(server.url, { rows: 3 }), { errorsFile: false, concurrency: 1 })
+      assert.strictEqual(rows.failed, 3)
+      assert.isTrue(server.seen.every(({ body }) => tierIn(body) === "flex"))
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
+  it.live("learns that answers are in a dearer tier than asked, so that a budget holds", () =>
+    Effect.gen(function* () {
+      // A project whose default is priority: 1.8 times the price. 1,000 and 100 tokens.
+      const picodollars = (1_000n * 450_000n + 100n * 3_600_000n) as bigint
+      let billed = 0n
+      const server = yield* Wire.serve(() => {
+        billed += picodollars
+        return chat("priority")
+      })
+      const rows = Source.fromIterable(
+        "rows",
+        Array.from({ length: 40 }, (_, at) => `${"x".repeat(900)} ${at}`)
+      )
+      const reply = Flow.step(
+        "reply",
+        { rows },
+        ({ rows }) => Effect.map(LanguageModel.generateText({ prompt: rows }), ({ text }) => text),
+        { settings: { maxTokens: 120 } }
+      )
+      const flow = Flow.make("dearer", {
+        outputs: [Sink.forEach("out", reply, () => Effect.void)],
+        prices: { "gpt-5-mini": { input: 0.25, output: 2, tiers: { priority: { input: 0.45, output: 3.6 } } } },
+        stack: Stack.make(
+          Ledger.layer,
+          Retry.layer({ base: 1 }),
+          ServiceTier.layer({ use: "flex" }),
+          OpenAi.layer({ apiKey: KEY, baseUrl: `${server.url}/v1`, model: "gpt-5-mini" })
+        )
+      })
+      const cap = 4_500_000_000n
+      const error = yield* Effect.flip(
+        Runner.run(flow, { errorsFile: false, concurrency: 32, budget: { usd: "0.0045" } })
+      )
+      assert.strictEqual(error._tag, "RunFailed")
+      assert.isAbove(server.seen.length, 1)
+      assert.isTrue(billed <= cap, `${Money.format(billed)} of $0.0045`)
+    }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
+  )
+
   it.live("keeps a budget by the ordinary price, and batches their own", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({

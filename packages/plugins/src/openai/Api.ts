@@ -52,7 +52,7 @@ export interface Api {
 /** The most texts and bytes of an embedding request (platform.openai.com/docs/api-reference/embeddings, accessed 2026-11-28). */
 const LIMITS = { inputs: 2_048, bytes: 600_000 }
 
-/** Tests whether a request is only taken as a response, or goes on from one: its thinking is sent back. */
+/** Tests whether a request is only taken as a response, or continues one: its thinking is sent back. */
 const needsResponses = (provider: string, request: ModelRequest.Completion): boolean =>
   ModelFacts.needsResponses(request) || Responses.hasThinking(request, provider)
 
