@@ -240,7 +240,7 @@ describe("ServiceTier", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))
   )
 
-  it.live("goes on in the ordinary tier where the cheap one fails, and fails the row where its prompt is refused", () =>
+  it.live("uses the ordinary tier where the cheap one fails, and fails the row where its prompt is refused", () =>
     Effect.gen(function* () {
       const answers = (status: number, message: string) =>
         Wire.serve((body) =>
