@@ -109,6 +109,26 @@ describe("a secret", () => {
     )
   })
 
+  it("is masked in JSON, too, after whatever is escaped", () => {
+    Secret.register("h7nter2")
+    const text =
+      "my pass: h7nter2\nh7nter2\th7nter2 \nsk-abcdefghijklmnopqrstuv0\nBearer abcdefghijklmnop3\u0001h7nter2"
+    const masked = "my pass: [secret]\n[secret]\t[secret] \n[secret]\nBearer [secret]\u0001[secret]"
+    assert.strictEqual(Secret.mask(text), masked)
+    assert.strictEqual(JSON.parse(Secret.mask(JSON.stringify(text))), masked)
+    assert.deepStrictEqual(JSON.parse(JSON.parse(Secret.mask(JSON.stringify(JSON.stringify({ text }))))), {
+      text: masked
+    })
+    // A number that is a password stays one in a number.
+    Secret.register("12345678")
+    assert.deepStrictEqual(JSON.parse(Secret.json({ a: 12_345_678, b: "12345678" })), { a: 12_345_678, b: "[secret]" })
+  })
+
+  it("is no limit, count or size", () => {
+    Secret.registerEnvironment({ TOKEN_LIMIT: "654321", MAX_TOKEN_COUNT: "765432" })
+    assert.strictEqual(Secret.mask("654321 765432"), "654321 765432")
+  })
+
   it("that says that no key is needed is no secret", () => {
     for (const dummy of ["none", "ollama", "EMPTY", ""]) Secret.register(dummy)
     assert.strictEqual(Secret.mask("none of ollama is EMPTY"), "none of ollama is EMPTY")

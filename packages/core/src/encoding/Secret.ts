@@ -40,7 +40,21 @@ const isRandom = (form: string): boolean => form.length >= 6 && /\p{L}\d+\p{L}/u
 /** The fewest characters of a secret. Shorter values occur in every text. */
 const LEAST = 4
 
-let short: RegExp | undefined
+/** After an escape of JSON: in `\\nkey` the key begins after the `n`. */
+const AFTER_ESCAPE = String.raw`(?<=\\[bfnrt]|\\u[\da-f]{4})`
+
+/** Expressions for texts, and slower ones for texts that may be JSON. */
+interface Expressions {
+  readonly plain: RegExp
+  readonly escaped: RegExp
+}
+
+const expressions = (start: string, rest: string, flags: string): Expressions => ({
+  plain: new RegExp(start + rest, flags),
+  escaped: new RegExp(`(?:${start}|${AFTER_ESCAPE})${rest}`, flags)
+})
+
+let short: Expressions | undefined
 const shortOnes = new Set<string>()
 
 /** Values that people write where no key is needed. */
@@ -72,7 +86,7 @@ const add = (form: string): void => {
   } else if (!shortOnes.has(form)) {
     shortOnes.add(form)
     const words = Array.from(shortOnes, (word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")
-    short = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${words})(?![\\p{L}\\p{N}_])`, "gu")
+    short = expressions("(?<![\\p{L}\\p{N}_])", `(?:${words})(?![\\p{L}\\p{N}_])`, "gu")
   }
 }
 
@@ -144,7 +158,11 @@ const SECRET_WORDS = new Set(
 )
 
 /** Names with these endings describe a key and do not contain it. */
-const ABOUT = new Set("id sock file path dir url uri type endpoint name host user algorithm alg".split(" "))
+const ABOUT = new Set(
+  "id sock file path dir url uri type endpoint name host user algorithm alg limit max count size length mode ttl timeout".split(
+    " "
+  )
+)
 
 /** Tests whether a variable, a header or a parameter with this name holds a key. */
 const isSecretName = (name: string): boolean => {
@@ -155,10 +173,18 @@ const isSecretName = (name: string): boolean => {
   return name !== "PWD" && !ABOUT.has(words.at(-1)!) && words.some((word) => SECRET_WORDS.has(word))
 }
 
+const bearer = expressions("\\b", String.raw`(Bearer\s+)[\w.~+/=-]{8,}`, "gi")
+const key = expressions("\\b", String.raw`sk-[\w-]{16,}`, "g")
+
 /** Replaces every known secret, and whatever follows `Bearer`, with `[secret]`. */
 export const mask = (text: string): string => {
+  const of = text.includes("\\") ? "escaped" : "plain"
   let out = text
   for (const value of known) if (out.includes(value)) out = out.replaceAll(value, MASK)
-  if (short !== undefined) out = out.replace(short, MASK)
-  return out.replace(/\b(Bearer\s+)[\w.~+/=-]{8,}/gi, `$1${MASK}`).replace(/\bsk-[\w-]{16,}/g, MASK)
+  if (short !== undefined) out = out.replace(short[of], MASK)
+  return out.replace(bearer[of], `$1${MASK}`).replace(key[of], MASK)
 }
+
+/** Encodes a value as JSON whose texts are masked: a secret that is a number leaves the numbers alone. */
+export const json = (value: unknown): string =>
+  JSON.stringify(value, (_, own: unknown) => (typeof own === "string" ? mask(own) : own))

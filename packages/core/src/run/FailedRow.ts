@@ -163,9 +163,7 @@ const withoutRings = (value: unknown): string => {
 export const toStored = ({ details, input, ...row }: FailedRow): RowRepo.StoredFailure => ({
   ...row,
   input: Secret.mask(safeJson(input)),
-  ...(details === undefined
-    ? undefined
-    : { details: JSON.parse(Secret.mask(JSON.stringify(details))) as RowRepo.Details })
+  ...(details === undefined ? undefined : { details: JSON.parse(Secret.json(details)) as RowRepo.Details })
 })
 
 /** The row as a line of JSON, whatever its input is. */
