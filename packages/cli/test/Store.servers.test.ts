@@ -169,7 +169,9 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
           "DELETE FROM effect_sql_migrations WHERE migration_id > 18",
           "DROP TABLE jobs, chunks, replies, accounts, buckets, workers, grants",
           "ALTER TABLE calls DROP COLUMN attempt",
-          "ALTER TABLE lanes DROP COLUMN lease"
+          "ALTER TABLE lanes DROP COLUMN lease",
+          "DROP TABLE labels",
+          "ALTER TABLE exchanges DROP COLUMN content"
         ])
           yield* Servers.sql(test.url, sql)
         const older = yield* test.pipe("run", "flow.ts", "--store", test.url)

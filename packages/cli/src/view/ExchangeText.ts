@@ -162,5 +162,5 @@ export const render = (exchanges: ReadonlyArray<ExchangeRepo.StoredExchange>): s
 }
 
 /** An exchange as one line of JSON. */
-export const toJson = ({ cost, ...exchange }: ExchangeRepo.StoredExchange): string =>
+export const toJson = ({ content: _, cost, ...exchange }: ExchangeRepo.StoredExchange): string =>
   JSON.stringify({ ...exchange, ...(cost === undefined ? undefined : { cost: Money.toUsd(cost) }) })

@@ -129,7 +129,9 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
 /** The result for a step. */
 export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
   [
-    `${step.name}: ${count(step.rows)} rows; quality is the ${standards[step.standard]}`,
+    `${step.name}: ${count(step.rows)} rows; quality is the ${standards[step.standard]}${
+      step.reviewed === 0 ? "" : `, and of ${count(step.reviewed)} reviewed rows with the reviewed answer`
+    }`,
     "",
     ...Table.lines({ header, rows: rowsOf(step) }, { indent: "  " }),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),
@@ -172,11 +174,13 @@ export const frontierToJson = ({
   baselines,
   calibration: { candidates, singles },
   name,
+  reviewed,
   rows,
   standard
 }: Tune.TunedStep) => ({
   step: name,
   rows,
+  reviewed,
   standard,
   singles: singles.map((single) => ({ ...single, cost: usd(single.cost) })),
   baselines: baselines.map((baseline) => ({ ...baseline, cost: usd(baseline.cost) })),

@@ -11,6 +11,7 @@
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import * as SchemaRepresentation from "effect/SchemaRepresentation"
 
 export interface AnswerSchema {
   readonly codec: Schema.Codec<unknown, unknown>
@@ -27,6 +28,23 @@ const known = new WeakMap<Schema.Constraint, AnswerSchema>()
 export const of = (schema: Schema.Constraint): AnswerSchema => {
   let made = known.get(schema)
   if (made === undefined) known.set(schema, (made = make(schema)))
+  return made
+}
+
+const knownOfJson = new WeakMap<object, Schema.Top>()
+
+/** The schema of a JSON Schema, such as that of a stored request. Each is prepared once. */
+export const fromJson = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
+  let made = knownOfJson.get(jsonSchema)
+  if (made === undefined) {
+    const { $defs, ...schema } = jsonSchema
+    made = SchemaRepresentation.fromJsonSchemaDocument({
+      dialect: "draft-2020-12",
+      schema,
+      definitions: ($defs ?? {}) as JsonSchema.Definitions
+    })
+    knownOfJson.set(jsonSchema, made)
+  }
   return made
 }
 

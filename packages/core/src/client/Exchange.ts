@@ -9,10 +9,13 @@ import type { ModelResponse } from "../model/ModelResponse.ts"
 import type { Usage } from "../model/Usage.ts"
 import type { Money } from "../price/Money.ts"
 import type * as CallContext from "./CallContext.ts"
+import type * as RowValues from "./RowValues.ts"
 
 /** An attempt at a provider, or an answer that needed none. */
 export interface Exchange {
   readonly caller: CallContext.Caller
+  /** The inputs of the step; absent where a call answers several rows, or none. */
+  readonly values?: RowValues.Values | undefined
   /** Milliseconds since 1970. */
   readonly at: number
   readonly milliseconds: number

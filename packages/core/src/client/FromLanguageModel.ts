@@ -37,7 +37,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import * as AnswerSchema from "../answer/AnswerSchema.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
@@ -108,27 +108,10 @@ const complete = Effect.fnUntraced(function* (
       : yield* model.generateObject({
           ...call,
           objectName: request.responseFormat.name,
-          schema: schemaOf(request.responseFormat.schema as JsonSchema.JsonSchema)
+          schema: AnswerSchema.fromJson(request.responseFormat.schema as JsonSchema.JsonSchema)
         } as never) as unknown as Effect.Effect<LanguageModel.GenerateTextResponse<{}>, AiError.AiError>
   return toResponse(options, answer)
 })
-
-const schemas = new WeakMap<object, Schema.Top>()
-
-/** Turns a JSON Schema into a schema from which `effect/ai` derives its provider's form. */
-const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
-  let made = schemas.get(jsonSchema)
-  if (made === undefined) {
-    const { $defs, ...schema } = jsonSchema
-    made = SchemaRepresentation.fromJsonSchemaDocument({
-      dialect: "draft-2020-12",
-      schema,
-      definitions: ($defs ?? {}) as JsonSchema.Definitions
-    })
-    schemas.set(jsonSchema, made)
-  }
-  return made
-}
 
 /** The parts of an answer. An object is returned as JSON, whatever form the provider used. */
 const partsOf = (answer: LanguageModel.GenerateTextResponse<{}>): ReadonlyArray<ModelResponse.Part> => {

@@ -28,6 +28,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { BatchProvider } from "../batch/BatchProvider.ts"
+import type * as RowValues from "./RowValues.ts"
 import type * as BatchOptions from "../batch/BatchOptions.ts"
 import type * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
@@ -118,6 +119,12 @@ export interface RunHooks {
    * @internal
    */
   readonly onTrial?: ((trial: Trials.CascadeTrial) => void) | undefined
+  /**
+   * The answer to a step's inputs that a person has accepted or corrected. Set with `onTrial`.
+   *
+   * @internal
+   */
+  readonly reviewed?: ((step: string, values: RowValues.Values) => string | undefined) | undefined
   /**
    * The key of a step: its code, its settings, its parameter values; `undefined` when not known. Read while the stack is
    * built.

@@ -31,6 +31,7 @@ import * as CallContext from "../client/CallContext.ts"
 import type * as Exchange from "../client/Exchange.ts"
 import type * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -136,7 +137,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
                 warnings = [...(warnings ?? []), doubt]
               }
               hooks.onEntry(entry)
-              hooks.onExchange?.(toSent(entry, attempt))
+              hooks.onExchange?.(toSent(entry, attempt, valuesOf(call)))
             }
           }
         }
@@ -155,7 +156,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
               const now = clock.currentTimeMillisUnsafe()
               const entry = toAnswerEntry(pricing, call, request, exit.value, attempts, now, now - startedAt)
               hooks.onEntry(entry)
-              if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value))
+              if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value, valuesOf(call)))
             }
             return warnings === undefined
               ? undefined
@@ -177,12 +178,18 @@ interface EndedAttempt extends Attempt.AttemptEnd {
 const isNew = (row: CallState.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
+/** The inputs of the step, where a call is for one row. */
+const valuesOf = ({ purpose, rows, values }: CallContext.CallContext): RowValues.Values | undefined =>
+  purpose === "" && rows.length < 2 ? values : undefined
+
 /** An attempt, for display. */
 const toSent = (
   { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
-  { call, response }: EndedAttempt
+  { call, response }: EndedAttempt,
+  values: RowValues.Values | undefined
 ): Exchange.Exchange => ({
   caller,
+  values,
   at,
   milliseconds,
   origin: "attempt",
@@ -199,9 +206,11 @@ const toSent = (
 const toFound = (
   { at, caller, milliseconds, model, origin, provider }: LedgerEntry.AnswerEntry,
   request: ModelRequest.ModelRequest,
-  response: ModelResponse.ModelResponse
+  response: ModelResponse.ModelResponse,
+  values: RowValues.Values | undefined
 ): Exchange.Exchange => ({
   caller,
+  values,
   at,
   milliseconds,
   origin:

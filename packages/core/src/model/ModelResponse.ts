@@ -174,6 +174,23 @@ export const Answer = Schema.Union([
  */
 export type Answer = typeof Answer.Type
 
+/**
+ * The probability of the answer that was given, from 0 to 1; `undefined` where the provider gives none. Of a score it is
+ * that of the likeliest level.
+ */
+export const certainty = (answer: Answer): number | undefined => {
+  switch (answer.type) {
+    case "predicate":
+      return answer.probability === undefined ? undefined : answer.value ? answer.probability : 1 - answer.probability
+    case "choice":
+      return answer.probabilities?.[answer.value] ?? answer.confidence
+    case "score":
+      return answer.confidence ?? (answer.probabilities && Math.max(...Object.values(answer.probabilities)))
+    case "refusal":
+      return undefined
+  }
+}
+
 /** The schema of the answers to the questions of a request. */
 export const DecisionResponse = Schema.TaggedStruct("DecisionResponse", {
   ...common,

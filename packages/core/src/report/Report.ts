@@ -108,7 +108,10 @@ export interface Report extends Schema.Schema.Type<typeof Report> {}
 /** The failed rows in a report. */
 export const failureLimit = 200
 
-const nodesOf = Schema.decodeUnknownOption(Report.fields.nodes)
+const decodeNodes = Schema.decodeUnknownOption(Report.fields.nodes)
+
+/** The nodes of a run's flow; none for a run of a version that wrote them otherwise. */
+export const nodesOf = ({ graph }: RunRepo.StoredRun): Report["nodes"] => Option.getOrElse(decodeNodes(graph), () => [])
 
 /** The summary of a run's last attempt; `undefined` when its process was killed. */
 export const summaryOf = ({ summary }: RunRepo.StoredRun): RunEvent.RunFinished | undefined =>
@@ -138,7 +141,7 @@ export const make = (store: Store.Service, run: RunRepo.StoredRun): Effect.Effec
       startedAt: run.startedAt,
       ...(run.endedAt === undefined ? undefined : { endedAt: run.endedAt }),
       store: store.name,
-      nodes: Option.getOrElse(nodesOf(run.graph), () => []),
+      nodes: nodesOf(run),
       ...(summary === undefined ? undefined : { summary }),
       ...(plan === undefined ? undefined : { plan }),
       spent: sums.map((sum) => ({

@@ -5,10 +5,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Trials from "./Trials.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as Quality from "./Quality.ts"
+
+const measured = (quality: number): Pick<Trials.ModelTrial, "quality" | "unreviewed"> => ({ quality })
 
 /** Calls every model and reports each result. */
 export const run = (
@@ -18,23 +21,30 @@ export const run = (
   observe: (trial: Trials.CascadeTrial) => void
 ): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
-    const { row: index, step } = yield* CallContext.CallContext
+    const { row: index, rows, step, values } = yield* CallContext.CallContext
     const row = yield* CascadeModels.rowOf(asker, request, quality, step)
     const label = yield* CascadeModels.call(asker, "label", step, () => quality.label, undefined)
     const isLabelled = label !== undefined
+    const known = isLabelled || rows.length > 1 ? undefined : (yield* RunHooks.RunHooks).reviewed?.(step, values)
+    const reviewed = known === undefined ? undefined : yield* usable(asker, request, quality, step, known)
     const reference = yield* CascadeModels.callStrong(asker, request)
-    const qualityOf = (response: CascadeModels.Response) =>
-      isLabelled
-        ? CascadeModels.call(
-            asker,
-            quality.score === undefined ? "answer" : "score",
-            step,
-            () => Quality.againstLabel({ ...quality, label }, ModelResponse.text(response)),
-            0
-          )
-        : response === reference
+    const asked = (compared: () => number) =>
+      CascadeModels.call(asker, quality.score === undefined ? "answer" : "score", step, compared, 0)
+    const qualityOf = (response: CascadeModels.Response) => {
+      const text = ModelResponse.text(response)
+      if (isLabelled)
+        return Effect.map(
+          asked(() => Quality.againstLabel({ ...quality, label }, text)),
+          measured
+        )
+      const agreement =
+        response === reference
           ? Effect.succeed(1)
           : CascadeModels.agreementOf(asker, quality, step, response, reference)
+      return reviewed === undefined
+        ? Effect.map(agreement, measured)
+        : Effect.all({ quality: asked(() => Quality.agreement(quality, text, reviewed)), unreviewed: agreement })
+    }
     const tried = yield* Effect.forEach(
       asker.models.slice(0, -1),
       (model) =>
@@ -54,7 +64,7 @@ export const run = (
             judging,
             sample,
             isOther: response !== undefined && CascadeModels.isOther(response, model),
-            quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response)
+            ...(response === undefined || sample === undefined ? measured(0) : yield* qualityOf(response))
           }
         }),
       { concurrency: "unbounded" }
@@ -66,7 +76,7 @@ export const run = (
         calls: ModelResponse.toDiscarded(reference),
         judging: [],
         sample: row,
-        quality: yield* qualityOf(reference)
+        ...(yield* qualityOf(reference))
       }
     ]
     observe({
@@ -74,6 +84,7 @@ export const run = (
       index,
       row,
       isLabelled,
+      isReviewed: reviewed !== undefined,
       isSubstituted: CascadeModels.isOther(reference, asker.strong) || tried.some(({ isOther }) => isOther),
       tried: all
     })
@@ -83,3 +94,31 @@ export const run = (
       tried.flatMap(({ calls }) => calls)
     )
   })
+
+/** The most characters of a text that is a label: of longer ones, two good ones differ. */
+const LONGEST_LABEL = 60
+
+/** A reviewed answer, where another answer can be compared with it; `undefined` where it cannot. */
+const usable = (
+  { warn }: CascadeModels.CascadeModels,
+  request: CascadeModels.Completion,
+  quality: Quality.Quality,
+  step: string,
+  reviewed: string
+): Effect.Effect<string | undefined> => {
+  const unused = (why: string) => Effect.as(warn(`step ${step}: ${why}`, `reviewed ${step}`), undefined)
+  // A good text is not the only good one; a label is.
+  const isText = reviewed.length > LONGEST_LABEL || reviewed.trim().includes("\n")
+  if (isText && request.responseFormat.type === "text" && quality.answer === undefined && quality.score === undefined)
+    return unused(
+      "reviewed answers of more than 60 characters are not used, because two good texts differ: declare `quality.score` or `quality.answer` to compare them"
+    )
+  try {
+    Quality.answerOf(quality, reviewed)
+    return Effect.succeed(reviewed)
+  } catch (error) {
+    return unused(
+      `\`quality.answer\` cannot read a reviewed answer, which is not used (${error instanceof Error ? error.message : String(error)}): correct it in pipe ui`
+    )
+  }
+}

@@ -14,6 +14,8 @@ export interface ModelTrial {
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
   /** From 0 to 1: compared with the label, or with the strong model's answer when there is none. */
   readonly quality: number
+  /** The same without a person's answer, where `isReviewed`. */
+  readonly unreviewed?: number
   /** Features of the row and the answer; `undefined` when there is no usable answer. */
   readonly sample: Features.Sample | undefined
 }
@@ -26,6 +28,8 @@ export interface CascadeTrial {
   readonly row: Features.Sample
   /** Whether the quality is measured against a label. */
   readonly isLabelled: boolean
+  /** Whether the quality is measured against an answer that a person has accepted or corrected. */
+  readonly isReviewed: boolean
   /** Another model answered instead (a fallback), so the trial says nothing. */
   readonly isSubstituted: boolean
   /** The strong model comes last. */

@@ -31,15 +31,21 @@ export interface StoredExchange {
   /** Tokens by class. */
   readonly tokens?: Schema.Json
   readonly cost?: Money
+  /** The content of the step's inputs, as labels are found by. */
+  readonly content?: string
 }
 
 /** An exchange as it is written: its parts are JSON already. */
-export interface WrittenExchange extends Omit<StoredExchange, "request" | "answer" | "error" | "tokens" | "cost"> {
+export interface WrittenExchange extends Omit<
+  StoredExchange,
+  "request" | "answer" | "error" | "tokens" | "cost" | "content"
+> {
   readonly request: string
   readonly answer: string | undefined
   readonly error: string | undefined
   readonly tokens: string | undefined
   readonly cost: Money | undefined
+  readonly content: string | undefined
 }
 
 export interface ExchangeQuery {
@@ -86,7 +92,8 @@ const table: Writer.WriterTable = {
     "answer",
     "error",
     "tokens",
-    "cost"
+    "cost",
+    "content"
   ]
 }
 
@@ -95,6 +102,7 @@ const toStored = (row: Database.DatabaseRow): StoredExchange => {
   const tokens = Database.toJson(row["tokens"]) as Schema.Json | undefined
   const error = Database.toText(row["error"])
   const cost = Database.toBigInt(row["cost"])
+  const content = Database.toText(row["content"])
   return {
     step: String(row["step"]),
     row: Number(row["row_index"]),
@@ -109,7 +117,8 @@ const toStored = (row: Database.DatabaseRow): StoredExchange => {
     ...(answer === undefined ? undefined : { answer }),
     ...(error === undefined ? undefined : { error }),
     ...(tokens === undefined ? undefined : { tokens }),
-    ...(cost === undefined ? undefined : { cost })
+    ...(cost === undefined ? undefined : { cost }),
+    ...(content === undefined ? undefined : { content })
   }
 }
 
@@ -138,7 +147,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): Exchang
       exchange.answer ?? null,
       exchange.error ?? null,
       exchange.tokens ?? null,
-      exchange.cost === undefined ? null : String(exchange.cost)
+      exchange.cost === undefined ? null : String(exchange.cost),
+      exchange.content ?? null
     ]),
   find: (run, query) => {
     const { params, sql } = whereOf(query)

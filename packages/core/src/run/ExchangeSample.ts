@@ -1,19 +1,23 @@
 /**
- * Chooses which exchanges of a run are kept: the first, those that failed, and the last two of each step. Their cost in
- * time and disk space does not grow with the run.
+ * Chooses which exchanges of a run are kept: the first, those that failed, those in doubt, and the last two of each
+ * step. Their cost in time and disk space does not grow with the run.
  *
  * @internal
  */
 import type * as Exchange from "../client/Exchange.ts"
 import * as Secret from "../encoding/Secret.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
+import * as LabelRepo from "../review/LabelRepo.ts"
 import type * as ExchangeRepo from "./ExchangeRepo.ts"
 
 /** The number of exchanges kept unconditionally. */
 export const FIRST = 10_000
 
-/** The number of failed exchanges kept in addition. */
+/** The number of exchanges that failed or are in doubt kept in addition. */
 const MOST_WRONG = 10_000
+
+/** A decision below this probability is in doubt. */
+const DOUBTFUL = 0.8
 
 /** The number kept at the end of each step. */
 const LAST = 2
@@ -27,14 +31,18 @@ export interface ExchangeSample {
   readonly end: () => void
 }
 
-export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: number): ExchangeSample => {
+export const make = (
+  store: Pick<ExchangeRepo.ExchangeRepo, "append">,
+  run: number,
+  parameters: ReadonlyMap<string, unknown>
+): ExchangeSample => {
   let kept = 0
   let wrong = 0
   const last = new Map<string, Array<Exchange.Exchange>>()
-  const keep = (exchange: Exchange.Exchange) => store.append(run, toStored(exchange))
+  const keep = (exchange: Exchange.Exchange) => store.append(run, toStored(exchange, parameters))
   return {
     observe: (exchange) => {
-      const isWrong = exchange.error !== undefined || !isWhole(exchange.response)
+      const isWrong = exchange.error !== undefined || !isWhole(exchange.response) || isDoubtful(exchange.response)
       if (kept < FIRST || (isWrong && wrong < MOST_WRONG)) {
         if (kept < FIRST) kept++
         else wrong++
@@ -55,11 +63,22 @@ export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: numb
   }
 }
 
+const isDoubtful = (response: ModelResponse.ModelResponse | undefined): boolean =>
+  response?._tag === "DecisionResponse"
+  && Object.values(response.answers).some((answer) => (ModelResponse.certainty(answer) ?? 1) < DOUBTFUL)
+
+/** The geometric mean of the probabilities of its tokens, where they were requested. */
+const certaintyOf = ({ logprobs = [] }: ModelResponse.CompletionResponse): number | undefined =>
+  logprobs.length === 0 ? undefined : Math.exp(logprobs.reduce((sum, one) => sum + one, 0) / logprobs.length)
+
 const isWhole = (response: ModelResponse.ModelResponse | undefined): boolean =>
   response !== undefined && ModelResponse.isComplete(response)
 
-const toStored = (exchange: Exchange.Exchange): ExchangeRepo.WrittenExchange => {
-  const { caller, cost, error, request, response, usage } = exchange
+const toStored = (
+  exchange: Exchange.Exchange,
+  parameters: ReadonlyMap<string, unknown>
+): ExchangeRepo.WrittenExchange => {
+  const { caller, cost, error, request, response, usage, values } = exchange
   return {
     step: caller.step,
     row: caller.row,
@@ -74,7 +93,8 @@ const toStored = (exchange: Exchange.Exchange): ExchangeRepo.WrittenExchange => 
     answer: response === undefined ? undefined : textOf(answerOf(response)),
     error,
     tokens: usage === undefined ? undefined : JSON.stringify(usage),
-    cost
+    cost,
+    content: values === undefined ? undefined : LabelRepo.keyOf(values, parameters)
   }
 }
 
@@ -84,6 +104,7 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
     ? {
         parts: response.parts,
         finishReason: response.finishReason,
+        certainty: certaintyOf(response),
         ...(response.refusal === undefined ? undefined : { refusal: response.refusal })
       }
     : response._tag === "EmbeddingResponse"
@@ -91,12 +112,13 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
       : { answers: response.answers }
 
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
-const textOf = (value: object): string => Secret.mask(JSON.stringify(value, shortened))
+const textOf = (value: object): string => JSON.stringify(value, shortened)
 
 const shortened = (name: string, field: unknown): unknown => {
   if (typeof field !== "string") return field
   if (name === "base64" || name === "data") return `(${field.length} characters of a file)`
-  return field.length > MOST_TEXT
-    ? `${field.slice(0, MOST_TEXT).toWellFormed()}… (${field.length - MOST_TEXT} more characters)`
-    : field
+  const masked = Secret.mask(field)
+  return masked.length > MOST_TEXT
+    ? `${masked.slice(0, MOST_TEXT).toWellFormed()}… (${masked.length - MOST_TEXT} more characters)`
+    : masked
 }

@@ -255,7 +255,7 @@ const keyOfParameter = ({ parameter }: Parameter.Any, value: unknown): unknown =
   )
 
 /** The values that are part of the keys of all steps. A default counts as if it were not given. */
-const keyedParameters = (flow: Flow.Any, values: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> => {
+export const keyedParameters = (flow: Flow.Any, values: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> => {
   const keyed = new Map<string, unknown>()
   for (const one of flow.parameters) {
     const { default: otherwise, name } = one.parameter

@@ -26,6 +26,7 @@ import * as ExchangeSample from "./ExchangeSample.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
 import * as ReadAhead from "./ReadAhead.ts"
+import * as Reviewed from "../review/Reviewed.ts"
 import * as Replay from "./Replay.ts"
 import type * as RunEnd from "./RunEnd.ts"
 import * as RunFiles from "./RunFiles.ts"
@@ -46,7 +47,10 @@ export type Rows = (prepared: Prepared) => Effect.Effect<ReadonlyArray<DomainStr
 export const run = Effect.fnUntraced(function* (session: RunSession.RunSession, rows: Rows = allRows) {
   const { run, state, store } = session
   const settings = yield* FlowContext.settings(session.flow)
-  const exchanges = ExchangeSample.make(store.exchanges, run.id)
+  const parameters = FlowContext.keyedParameters(session.flow, session.parameters)
+  const exchanges = ExchangeSample.make(store.exchanges, run.id, parameters)
+  const reviewed =
+    session.options.trials === undefined ? undefined : yield* Reviewed.of(store.labels, session.flow.name, parameters)
   let layers: ReadonlyArray<ModelClient.LayerInfo> = []
   const main = Effect.gen(function* () {
     const made = yield* steps(session, settings, rows)
@@ -54,7 +58,7 @@ export const run = Effect.fnUntraced(function* (session: RunSession.RunSession, 
     return yield* made.rows
   })
   const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(run)))
-  const context = contextOf(session, settings, exchanges)
+  const context = contextOf(session, settings, exchanges, reviewed)
   const exit = yield* Effect.exit(
     Effect.raceFirst(
       Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
@@ -82,7 +86,8 @@ const contextOf = (
     store
   }: RunSession.RunSession,
   settings: ModelSettings.ModelSettings,
-  exchanges: ExchangeSample.ExchangeSample
+  exchanges: ExchangeSample.ExchangeSample,
+  reviewed: RunHooks.RunHooks["reviewed"]
 ) =>
   host.pipe(
     Context.add(Pricing.Pricing, pricing),
@@ -108,6 +113,7 @@ const contextOf = (
       // What is only kept in memory cannot be inspected later.
       onExchange: store.inMemory ? undefined : exchanges.observe,
       onTrial: options.trials,
+      reviewed,
       suspension: {
         id: run.id,
         flow: flow.name,

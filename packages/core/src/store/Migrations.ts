@@ -277,6 +277,13 @@ export const migrations = {
       "CREATE INDEX lanes_lease ON lanes (lease)",
       "CREATE TABLE grants (run INT NOT NULL, attempt INT NOT NULL, name TEXT NOT NULL, lease INT NOT NULL, PRIMARY KEY (run, attempt, name, lease))"
     )
+  ),
+  // Answers that a person has accepted or corrected, by the content of the step's inputs, which exchanges have too.
+  "0022_labels": run(
+    "ALTER TABLE exchanges ADD COLUMN content TEXT",
+    `CREATE TABLE labels (id ID, flow TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, verdict TEXT NOT NULL, label TEXT, answer TEXT NOT NULL,
+      model TEXT NOT NULL, drawn TEXT NOT NULL, run TEXT NOT NULL, row_index INT NOT NULL, position TEXT NOT NULL, prompt TEXT NOT NULL, at INT NOT NULL)`,
+    "CREATE UNIQUE INDEX labels_key ON labels (flow, step, key)"
   )
 }
 

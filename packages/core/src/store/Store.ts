@@ -42,6 +42,7 @@ import * as CacheStore from "../cache/CacheStore.ts"
 import * as FilePlace from "../file/FilePlace.ts"
 import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import * as LedgerRepo from "../ledger/LedgerRepo.ts"
+import * as LabelRepo from "../review/LabelRepo.ts"
 import * as RouteRepo from "../routing/RouteRepo.ts"
 import * as ExchangeRepo from "../run/ExchangeRepo.ts"
 import * as OutputRepo from "../run/OutputRepo.ts"
@@ -80,6 +81,7 @@ export interface Service {
   readonly reuse: ReuseRepo.ReuseRepo
   readonly packs: PackRepo.PackRepo
   readonly routes: RouteRepo.RouteRepo
+  readonly labels: LabelRepo.LabelRepo
   readonly cache: CacheRepo.CacheRepo
   readonly outputs: OutputRepo.OutputRepo
   readonly exchanges: ExchangeRepo.ExchangeRepo
@@ -244,6 +246,7 @@ export const make = Effect.fnUntraced(function* (
     reuse: ReuseRepo.make(database, writer),
     packs: PackRepo.make(database, writer),
     routes: RouteRepo.make(database, writer),
+    labels: LabelRepo.make(database),
     outputs: OutputRepo.make(database, writer),
     exchanges: ExchangeRepo.make(database, writer),
     cache: CacheRepo.make(database, writer, answers, rows.results),

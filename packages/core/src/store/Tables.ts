@@ -30,6 +30,7 @@ export const names = [
   "pack_groups",
   "pack_members",
   "routes",
+  "labels",
   "aside"
 ] as const
 

@@ -62,6 +62,8 @@ export interface TunedStep {
   readonly name: string
   readonly standard: Routing.Certificate["standard"]
   readonly rows: number
+  /** Those measured against an answer that a person has accepted or corrected. */
+  readonly reviewed: number
   readonly calibration: Calibration.Calibration
   readonly baselines: ReadonlyArray<Baselines.Baseline>
 }
@@ -162,6 +164,8 @@ interface Seen {
   /** By step and row. */
   readonly trials: Map<string, Map<number, Trials.CascadeTrial>>
   readonly stopped: Deferred.Deferred<void>
+  /** Steps that make several calls for a row. */
+  readonly several: Set<string>
   taken: { readonly rows: number; readonly upTo: string }
   failure: string | undefined
   /** Why the sample is unusable. */
@@ -177,6 +181,7 @@ const sampleOf = Effect.fnUntraced(function* (
   const seen: Seen = {
     trials: new Map(),
     stopped: Deferred.makeUnsafe(),
+    several: new Set(),
     taken: { rows: 0, upTo: draw.above ?? "" },
     failure: undefined,
     problem: undefined
@@ -225,7 +230,8 @@ const note = (seen: Seen, trial: Trials.CascadeTrial): void => {
   let own = seen.trials.get(trial.step)
   if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
   // Rows are independent, the calls of one row are not: one counts.
-  if (!own.has(trial.index)) own.set(trial.index, trial)
+  if (own.has(trial.index)) seen.several.add(trial.step)
+  else own.set(trial.index, trial)
   const [first] = own.values()
   if (first!.isLabelled === trial.isLabelled) return
   seen.problem ??= new TuneError({
@@ -254,15 +260,23 @@ const problemOf = ({ failure, trials }: Seen, summary: RunEvent.RunFinished): Tu
 }
 
 /** The trials of each step, in row order. */
-const trialsOf = ({ trials }: Seen, flow: Flow.Any): Sampled["trials"] =>
+const trialsOf = ({ several, trials }: Seen, flow: Flow.Any): Sampled["trials"] =>
   new Map(
     flow.graph.nodes.flatMap(({ name }) => {
       const own = trials.get(name)
       if (own === undefined) return []
       const ordered = [...own].toSorted(([a], [b]) => a - b).map(([, trial]) => trial)
-      return [[name, ordered.filter(({ isSubstituted }) => !isSubstituted)] as const]
+      const usable = ordered.filter(({ isSubstituted }) => !isSubstituted)
+      return [[name, several.has(name) ? usable.map(withoutReview) : usable] as const]
     })
   )
+
+/** The answer that a person has reviewed is that of one of the row's calls, which need not be this one. */
+const withoutReview = (trial: Trials.CascadeTrial): Trials.CascadeTrial => ({
+  ...trial,
+  isReviewed: false,
+  tried: trial.tried.map(({ unreviewed, ...one }) => ({ ...one, quality: unreviewed ?? one.quality }))
+})
 
 const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.Service, at: number) =>
   Effect.map(
@@ -337,6 +351,7 @@ export const make = <E>(
           name,
           standard,
           rows: own.length,
+          reviewed: own.filter(({ isReviewed }) => isReviewed).length,
           calibration: Calibration.make(observations, { target, delta, standard }),
           baselines: Baselines.of(observations, target, ({ features }) => Number(features["prompt length"]))
         } satisfies TunedStep
