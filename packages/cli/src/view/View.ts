@@ -128,11 +128,30 @@ const lineOf = (event: RunEvent.RunEvent, mode: Mode): string | undefined => {
   return event._tag === "WorkerLeft" ? `worker ${event.worker} has left: others get its rows` : undefined
 }
 
+/** The widest bar and the narrowest, the longest name of a node, and the room for its counts. */
 const BAR = 24
+const LEAST_BAR = 6
+const MOST_NAME = 28
+const COUNTS = 24
 
-const bar = (share: number): string => {
-  const filled = Math.round(Math.max(0, Math.min(1, share)) * BAR)
-  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)}`
+const bar = (share: number, width: number): string => {
+  const filled = Math.round(Math.max(0, Math.min(1, share)) * width)
+  return `${"█".repeat(filled)}${"░".repeat(width - filled)}`
+}
+
+const cut = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, Math.max(0, most - 1)).toWellFormed()}…`
+
+/** Parts side by side, on as many lines as they need. */
+const wrapped = (parts: ReadonlyArray<string>, columns: number): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  for (const part of parts) {
+    const line = lines.at(-1)
+    const joined = `${line} · ${part}`
+    if (line !== undefined && joined.length < columns) lines[lines.length - 1] = joined
+    else lines.push(cut(`  ${part}`, columns - 1))
+  }
+  return lines
 }
 
 const ended = (node: RunEvent.NodeProgress): number => node.done + node.failed + node.skipped
@@ -154,28 +173,32 @@ const pace = (progress: Progress): { readonly perSecond: number; readonly left: 
   }
 }
 
-/** The live display: a bar per node, then the money. */
+/** The live display: a bar per node, then the money. It is as wide as the terminal. */
 export const render = (progress: Progress, columns: number): ReadonlyArray<string> => {
-  const width = Math.max(...progress.nodes.map((node) => node.name.length))
-  const lines = progress.nodes.map((node) => {
-    const rows = ended(node)
-    const share = node.total === undefined || node.total === 0 ? undefined : rows / node.total
-    return [
-      `  ${node.name.padEnd(width)} `,
-      share === undefined ? "·".repeat(BAR) : bar(share),
-      ` ${rows}${node.total === undefined ? "" : `/${node.total}`}`,
-      node.running > 0 && node.kind !== "Source" ? `, ${node.running} running` : "",
+  const counted = progress.nodes.map((node) =>
+    [
+      ` ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`,
+      // The failed ones come first: a narrow terminal cuts what runs.
       node.failed > 0 ? `, ${node.failed} failed` : ""
     ].join("")
+  )
+  const counts = Math.max(...counted.map((text) => text.length))
+  const longest = Math.max(...progress.nodes.map((node) => node.name.length))
+  const width = Math.max(LEAST_BAR, Math.min(MOST_NAME, longest, columns - LEAST_BAR - counts - 4))
+  const room = Math.max(LEAST_BAR, Math.min(BAR, columns - width - Math.max(counts, COUNTS) - 4))
+  const lines = progress.nodes.map((node, at) => {
+    const share = node.total === undefined || node.total === 0 ? undefined : ended(node) / node.total
+    const line = `  ${cut(node.name, width).padEnd(width)} ${share === undefined ? "·".repeat(room) : bar(share, room)}`
+    const running = node.running > 0 && node.kind !== "Source" ? `, ${node.running} running` : ""
+    const own = `${line}${counted[at]}`
+    return cut(own.length + running.length < columns ? `${own}${running}` : own, columns - 1)
   })
   const away = batches(progress)
-  return [...lines, ...(away === undefined ? [] : [`  ${away}`]), `  ${money(progress)}`].map((line) =>
-    line.slice(0, columns - 1)
-  )
+  return [...lines, ...(away === undefined ? [] : wrapped(away, columns)), ...wrapped(money(progress), columns)]
 }
 
 /** The status of batches that rows wait for. */
-const batches = ({ batches }: Progress): string | undefined => {
+const batches = ({ batches }: Progress): ReadonlyArray<string> | undefined => {
   if (batches === undefined || batches.open + batches.queued + batches.back === 0) return undefined
   const { back, expected, failed, open, queued, running, sentAt } = batches
   return [
@@ -186,10 +209,10 @@ const batches = ({ batches }: Progress): string | undefined => {
     `${failed} failed`,
     ...(sentAt === undefined ? [] : [`for ${seconds(Date.now() - sentAt)}`]),
     `${Money.format(expected)} expected`
-  ].join(" · ")
+  ]
 }
 
-const money = (progress: Progress): string => {
+const money = (progress: Progress): ReadonlyArray<string> => {
   const { left, perSecond } = pace(progress)
   const hits = progress.answers.cache + progress.answers.shared + progress.answers.semantic
   return [
@@ -201,7 +224,7 @@ const money = (progress: Progress): string => {
     ...(progress.workers === undefined ? [] : [Format.of(progress.workers, "worker")]),
     ...waiting(progress),
     ...(left === undefined ? [] : left < 500 ? ["finishing"] : [`${seconds(left)} left`])
-  ].join(" · ")
+  ]
 }
 
 /** How many calls wait, for how long, and for what. */
@@ -218,7 +241,13 @@ const waiting = ({ waiting: all, waitingFor }: Progress): ReadonlyArray<string> 
   return [all > calls ? `${what}, ${all - calls} for others` : what]
 }
 
-const plain = (progress: Progress): string =>
-  `${seconds(progress.milliseconds)}: ${progress.nodes
-    .map((node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`)
-    .join(", ")}${batches(progress) === undefined ? "" : ` · ${batches(progress)}`} · ${money(progress)}`
+const plain = (progress: Progress): string => {
+  const nodes = progress.nodes.map(
+    (node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`
+  )
+  return [
+    `${seconds(progress.milliseconds)}: ${nodes.join(", ")}`,
+    ...(batches(progress) ?? []),
+    ...money(progress)
+  ].join(" · ")
+}
