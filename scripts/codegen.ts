@@ -40,6 +40,7 @@ const packages: ReadonlyArray<Package> = [
       "plan",
       "work",
       "report",
+      "review",
       "file",
       "closure",
       "stats"

@@ -18,15 +18,19 @@ for (const [name, { code }] of found) {
   if (!fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text) fs.writeFileSync(file, text)
 }
 
-const { status, stderr, stdout } = spawnSync("tsc", ["-p", "."], { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 })
-const named = `${stdout}${stderr}`.replace(
-  /^out\/samples\/(\S+)\((\d+),(\d+)\)/gm,
-  (_, name: string, line: string, column: string) => {
+const check = (project: string) =>
+  spawnSync("tsc", ["-p", project], { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 })
+
+// The page of `pipe ui` runs in a browser.
+const checked = [check("."), check("packages/cli/src/ui/page")]
+const named = checked
+  .map(({ stderr, stdout }) => `${stdout}${stderr}`)
+  .join("")
+  .replace(/^out\/samples\/(\S+)\((\d+),(\d+)\)/gm, (_, name: string, line: string, column: string) => {
     const { document, line: above } = found.get(name)!
     return `${document}(${above + Number(line)},${column})`
-  }
-)
-if (status !== 0) {
+  })
+if (checked.some(({ status }) => status !== 0)) {
   console.error(named.trim())
   process.exit(1)
 }

@@ -1,12 +1,14 @@
 /**
- * Bundles the command into `dist/`, in three parts:
+ * Bundles the command into `dist/`, in four parts:
  *
  * - `quick/`, from `src/Quick.ts`, self-contained: Effect and the core are inside, so that help needs few files;
  * - `main/`, from `src/Main.ts`, with every package left outside: a flow and the command share one Effect;
+ * - `ui/`, from `src/ui/page`: the page of `pipe ui`, as one script and one style;
  * - `bin.js`, from `src/bin.ts`: turns on Node's compile cache, then loads one of the two.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as uiPage from "./page.ts"
 import { type OutputChunk, type OutputOptions, type Plugin, rolldown } from "rolldown"
 
 const root = path.resolve(import.meta.dirname, "..")
@@ -88,7 +90,12 @@ if (outside.size > 0) {
 const main = await bundle("Main.ts", isBare, { dir: path.join(dist, "main"), sourcemap: true })
 await bundle("bin.ts", isNode, { dir: dist }, [binary])
 fs.chmodSync(path.join(dist, "bin.js"), 0o755)
+const page = await uiPage.bundle()
+fs.mkdirSync(path.join(dist, "ui"))
+fs.writeFileSync(path.join(dist, "ui/page.js"), page.script)
+fs.writeFileSync(path.join(dist, "ui/page.css"), page.style)
+fs.writeFileSync(path.join(dist, "ui/LICENSES.txt"), uiPage.licences())
 
 console.log(
-  `cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all`
+  `cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all; page ${Math.round(page.script.length / 1024)} kB`
 )

@@ -18,6 +18,7 @@ import * as Cache from "./commands/cache/command.ts"
 import * as Doctor from "./commands/doctor/command.ts"
 import * as Graph from "./commands/graph/command.ts"
 import * as Init from "./commands/init/command.ts"
+import * as Labels from "./commands/labels/command.ts"
 import * as Plan from "./commands/plan/command.ts"
 import * as Prices from "./commands/prices/command.ts"
 import * as Report from "./commands/report/command.ts"
@@ -28,6 +29,7 @@ import * as Runs from "./commands/runs/command.ts"
 import * as Show from "./commands/show/command.ts"
 import * as Store from "./commands/store/command.ts"
 import * as Tune from "./commands/tune/command.ts"
+import * as Ui from "./commands/ui/command.ts"
 import * as Worker from "./commands/worker/command.ts"
 import * as Workers from "./commands/workers/command.ts"
 import * as ExitCode from "./process/ExitCode.ts"
@@ -46,6 +48,8 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Runs.command,
       Show.command,
       Report.command,
+      Ui.command,
+      Labels.command,
       Batches.command,
       Cache.command,
       Store.command,

@@ -130,6 +130,37 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
     assert.match(doctor, /openai is not installed .*: npm install openai@\^/)
   })
 
+  it("has the page of its runs, from the command that is installed", async () => {
+    const child = spawn(join(project, "node_modules/.bin/pipe"), ["ui", "last"], { cwd: project, env })
+    try {
+      const address = await new Promise<string>((found, failed) => {
+        let said = ""
+        const hear = (chunk: Buffer) => {
+          said += String(chunk)
+          const address = /http:\/\/127\.0\.0\.1:\S+/.exec(said)?.[0]
+          if (address !== undefined) found(address)
+        }
+        child.stdout.on("data", hear)
+        child.stderr.on("data", hear)
+        child.on("close", () => failed(new Error(said)))
+      })
+      const first = await fetch(address, { redirect: "manual" })
+      const cookie = first.headers.get("set-cookie")!.split(";")[0]!
+      for (const [path, words] of [
+        ["/", "/page.js"],
+        ["/page.js", "review"],
+        ["/page.css", ".grid"],
+        ["/api/runs", "reviews"]
+      ] as const) {
+        const reply = await fetch(new URL(path, address), { headers: { cookie } })
+        assert.strictEqual(reply.status, 200, path)
+        assert.include(await reply.text(), words)
+      }
+    } finally {
+      child.kill("SIGTERM")
+    }
+  })
+
   it("says in one line which package is missing, and how it is installed", () => {
     const text = read(project, "flow.ts").replace("{ OpenAi }", "{ Anthropic }")
     writeFileSync(
@@ -196,7 +227,7 @@ describe("a project that is there", { concurrent: false, timeout: 60_000 }, () =
   const pipe = (cwd: string, ...args: ReadonlyArray<string>) =>
     exec(process.execPath, [join(project, "node_modules/@pipe/cli/dist/bin.js"), ...args], cwd)
 
-  it("receives what it lacks, and has it when that is said; what is there stays", () => {
+  it.skipIf(!Soak.isSoak)("receives what it lacks, and has it when that is said; what is there stays", () => {
     const cwd = at({
       "package.json": '{"name":"mine","scripts":{"test":"mine"},"dependencies":{"effect":"4.1.2"}}',
       "reviews.jsonl": "mine\n",

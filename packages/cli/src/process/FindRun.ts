@@ -32,6 +32,12 @@ const locationsOf = (input: Omit<Input, "run">): ReadonlyArray<Omit<FoundRun, "r
       )
 }
 
+/** Those that exist; all where none does, for the error that says so. */
+const existing = (all: ReadonlyArray<Omit<FoundRun, "run">>): ReadonlyArray<Omit<FoundRun, "run">> => {
+  const there = all.filter(({ location }) => OpenStore.exists(location))
+  return there.length === 0 ? all : there
+}
+
 const findIn = (at: Omit<FoundRun, "run">, name: string | undefined): Effect.Effect<FoundRun, ExitCode.Failure> =>
   OpenStore.readable(
     OpenStore.use(at.location, (store) =>
@@ -47,7 +53,7 @@ const findIn = (at: Omit<FoundRun, "run">, name: string | undefined): Effect.Eff
 /** The run with a name, or the last of all. */
 export const find = Effect.fnUntraced(function* (input: Input): Effect.fn.Return<FoundRun, ExitCode.Failure> {
   const name = Option.getOrUndefined(input.run)
-  const results = yield* Effect.forEach(locationsOf(input), (at) => Effect.result(findIn(at, name)))
+  const results = yield* Effect.forEach(existing(locationsOf(input)), (at) => Effect.result(findIn(at, name)))
   const found = results
     .flatMap((result) => (result._tag === "Success" ? [result.success] : []))
     .toSorted((a, b) => b.run.startedAt - a.run.startedAt)[0]
@@ -59,9 +65,7 @@ export const inAll = <A, E>(
   input: Omit<Input, "run">,
   read: (store: Parameters<Parameters<typeof OpenStore.use<A, E>>[1]>[0]) => Effect.Effect<A, E>
 ): Effect.Effect<ReadonlyArray<A>, ExitCode.Failure> => {
-  const all = locationsOf(input)
-  const there = all.filter(({ location }) => OpenStore.exists(location))
-  return Effect.forEach(there.length === 0 ? all : there, ({ location }) =>
+  return Effect.forEach(existing(locationsOf(input)), ({ location }) =>
     OpenStore.readable(OpenStore.use(location, read))
   )
 }

@@ -5,16 +5,16 @@
 import * as Money from "@pipe/core/Money"
 import * as PriceTable from "@pipe/core/PriceTable"
 import type * as Report from "@pipe/core/Report"
-import type * as RunEvent from "@pipe/core/RunEvent"
 import { count } from "@pipe/core/internal/Format"
 import { strategies } from "./ReportText.ts"
 import * as Format from "@pipe/core/internal/Format"
 import * as Bars from "./Bars.ts"
 import * as Chart from "./Chart.ts"
+import * as CostText from "./CostText.ts"
 import * as ExchangeText from "./ExchangeText.ts"
-import * as GraphSvg from "./GraphSvg.ts"
 import { escape, start } from "./Html.ts"
 import { style } from "./ReportStyle.ts"
+import * as ReportGraph from "./ReportGraph.ts"
 import * as Svg from "./Svg.ts"
 import * as Table from "./Table.ts"
 
@@ -72,7 +72,7 @@ export const render = (report: Report.Report): string => {
 ${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost and are not in the figures.</p>` : ""}
 ${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is an upper bound for calls without a bill; most of them were interrupted.</p>` : ""}
 ${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; its recorded costs are shown.</p>' : ""}
-${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
+${section("Flow", `<div class="scroll">${ReportGraph.draw(report)}</div>`)}
 ${report.timeline.length > 0 ? section("Money over time", Chart.toSvg(timelineOf(report), Svg.page)) : ""}
 <div class="columns">
 ${
@@ -200,41 +200,6 @@ const timelineOf = ({ startedAt, timeline }: Report.Report): Chart.Chart => {
   }
 }
 
-const graphOf = (report: Report.Report): string => {
-  const progress = new Map(report.summary?.nodes.map((node) => [node.name, node]))
-  const costs = sumBy(
-    report.spent,
-    ({ step }) => step,
-    (spent) => spent.cost
-  )
-  return GraphSvg.draw(
-    report.nodes.map(({ inputs, kind, name }) => {
-      const node = progress.get(name)
-      const cost = costs.get(name)
-      return {
-        name,
-        inputs,
-        failed: (node?.failed ?? 0) > 0,
-        lines: [
-          kind.toLowerCase(),
-          ...(node === undefined
-            ? []
-            : [
-                `${Format.of(node.done, "row")}${node.reused > 0 ? `, ${reusedIn(node)} reused` : ""}`,
-                ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
-                ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
-              ]),
-          ...(cost === undefined ? [] : [Money.format(cost)])
-        ]
-      }
-    })
-  )
-}
-
-/** The reused results of a node: lists for an expansion. */
-const reusedIn = ({ kind, reused }: RunEvent.NodeProgress): string =>
-  kind === "Expand" ? Format.of(reused, "list") : count(reused)
-
 const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>): string => {
   const came = (step: string, model: string) =>
     report.spent.filter((spent) => spent.step === step && spent.model.startsWith(model))
@@ -277,7 +242,7 @@ const ledgerOf = (report: Report.Report): string =>
       count(spent.attempts),
       count(spent.failedAttempts),
       count(spent.tokens),
-      spent.unpriced >= spent.attempts && spent.attempts > 0 ? "unknown" : money(spent.cost, spent.unpriced)
+      CostText.of({ cost: spent.cost, unpriced: spent.unpriced, attempts: spent.attempts })
     ]),
     left: 3
   })

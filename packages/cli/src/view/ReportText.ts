@@ -1,5 +1,6 @@
 /** The report of a run as text for a terminal: where the money went, and what each strategy saved. */
 import * as Format from "@pipe/core/internal/Format"
+import * as CostText from "./CostText.ts"
 import * as RunTotals from "@pipe/core/internal/RunTotals"
 import * as Money from "@pipe/core/Money"
 import * as PriceTable from "@pipe/core/PriceTable"
@@ -11,10 +12,6 @@ type Summary = RunEvent.RunFinished
 const { count, share } = Format
 
 const INDENT = "  "
-
-/** An amount, marked as a lower bound when a part of it is unknown. */
-const money = (amount: Money.Money, unpriced: number, calls: number): string =>
-  unpriced === 0 ? Money.format(amount) : unpriced >= calls ? "unknown" : `≥ ${Money.format(amount)}`
 
 /** The strategies whose savings are recorded, with their display names. */
 export const strategies = [
@@ -135,7 +132,7 @@ const steps = ({ steps }: Summary): ReadonlyArray<string> =>
         count(step.tokens.cacheRead),
         count(step.tokens.output + (step.tokens.outputAudio ?? 0) + (step.tokens.outputImage ?? 0)),
         count(step.tokens.reasoning),
-        money(step.cost, step.unpriced, step.attempts)
+        CostText.of({ cost: step.cost, unpriced: step.unpriced, attempts: step.attempts })
       ]),
       left: 2
     },
@@ -144,7 +141,7 @@ const steps = ({ steps }: Summary): ReadonlyArray<string> =>
 
 const totals = ({ calls, cost, fees, prices, tokens, unpriced }: Summary): ReadonlyArray<string> => {
   const { answers, attempts, failedAttempts, failedCost, failedRowsCost, reaskCost } = calls
-  const amount = (of: Money.Money) => money(of, unpriced, attempts)
+  const amount = (cost: Money.Money) => CostText.of({ cost, unpriced, attempts })
   const semantic = answers.semantic === 0 ? "" : `, ${count(answers.semantic)} reused by meaning`
   const average =
     attempts === 0 ? "–" : `${(tokens.total / attempts).toFixed(1)} tokens, ${amount(cost / BigInt(attempts))}`
@@ -178,7 +175,7 @@ const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<s
           .filter(([key]) => savings[key] !== Money.zero)
           .map(([key, name]) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
         ["total saved", Money.format(all), Format.partOf(all, baseline)],
-        ["cost without savings", money(baseline, unpriced, calls.attempts), ""]
+        ["cost without savings", CostText.of({ cost: baseline, unpriced, attempts: calls.attempts }), ""]
       ]
     },
     { indent: INDENT, ruled: true }
