@@ -46,10 +46,11 @@ const fingerprint = (): string => {
   const hash = createHash("sha256")
   const files = [
     ...names.flatMap((name) => [
-      ...filesBelow(path.join(root, "packages", name, "src")),
-      ...["package.json", "tsconfig.build.json", "scripts/build.ts"].map((file) =>
-        path.join(root, "packages", name, file)
-      )
+      ...["src", "scripts"].flatMap((folder) => {
+        const own = path.join(root, "packages", name, folder)
+        return fs.existsSync(own) ? filesBelow(own) : []
+      }),
+      ...["package.json", "tsconfig.build.json"].map((file) => path.join(root, "packages", name, file))
     ]),
     ...["tsconfig.base.json", "pnpm-lock.yaml", "LICENSE", "scripts/packages.ts"].map((file) => path.join(root, file))
   ]

@@ -1,13 +1,15 @@
 /**
- * Bundles the command into `dist/`, in four parts:
+ * Bundles the command into `dist/`, in five parts:
  *
  * - `quick/`, from `src/Quick.ts`, self-contained: Effect and the core are inside, so that help needs few files;
  * - `main/`, from `src/Main.ts`, with every package left outside: a flow and the command share one Effect;
+ * - `archive/`, with the modules of `main/` and of the packages in one file (see `archive.ts`);
  * - `ui/`, from `src/ui/page`: the page of `pipe ui`, as one script and one style;
  * - `bin.js`, from `src/bin.ts`: turns on Node's compile cache, then loads one of the two.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as archive from "./archive.ts"
 import * as uiPage from "./page.ts"
 import { type OutputChunk, type OutputOptions, type Plugin, rolldown } from "rolldown"
 
@@ -96,6 +98,8 @@ fs.writeFileSync(path.join(dist, "ui/page.js"), page.script)
 fs.writeFileSync(path.join(dist, "ui/page.css"), page.style)
 fs.writeFileSync(path.join(dist, "ui/LICENSES.txt"), uiPage.licences())
 
+const bytes = archive.build(dist)
+
 console.log(
-  `cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all; page ${Math.round(page.script.length / 1024)} kB`
+  `cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all; archive ${Math.round(bytes / 1024)} kB; page ${Math.round(page.script.length / 1024)} kB`
 )

@@ -1,4 +1,4 @@
-/** `pipe --help`, `--version` and `--completions`: describes the commands without running one. */
+/** `pipe --help`, `pipe run --help`, `--version` and `--completions`: describes the commands without running one. */
 import * as Cli from "./Cli.ts"
 import * as Process from "./process/Process.ts"
 

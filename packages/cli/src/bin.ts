@@ -1,5 +1,7 @@
 #!/usr/bin/env -S node --max-semi-space-size=16 --
-/** The `pipe` command. Help needs no flow and no provider, and loads neither. */
+/** The `pipe` command. Help needs no provider, and loads none. */
+import * as Archive from "./Archive.ts"
+
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(
@@ -18,7 +20,13 @@ process.emitWarning = ((warning: string | Error, ...rest: ReadonlyArray<unknown>
   ;(emitWarning as (...all: ReadonlyArray<unknown>) => void)(warning, ...rest)
 }) as typeof process.emitWarning
 
-const [first] = process.argv.slice(2)
+const args = process.argv.slice(2)
 
-if (first === undefined || first.startsWith("-")) await import("./Quick.ts")
-else await import("./Main.ts")
+/** Help of a command, unless a file is named: a flow's parameters are flags, too. */
+const isHelp = args.some((arg) => arg === "--help" || arg === "-h") && !args.some((arg) => /\.[cm]?[jt]sx?$/.test(arg))
+
+if (isHelp || args[0] === undefined || args[0].startsWith("-")) await import("./Quick.ts")
+else {
+  Archive.open(new URL("./archive/", import.meta.url))
+  await import("./Main.ts")
+}
