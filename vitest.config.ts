@@ -1,6 +1,10 @@
 import { availableParallelism } from "node:os"
+import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 import { isSoak } from "./test/Soak.ts"
+
+// Tests start many processes from the sources: what one has compiled, the others need not.
+process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules/.cache/compile")
 
 const files = (suffix: string) =>
   ["packages/*/test", "examples/test", "test"].map((folder) => `${folder}/**/*${suffix}`)
