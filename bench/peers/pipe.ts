@@ -23,7 +23,7 @@ export const run: Run = async ({ baseURL, concurrency, rows }) => {
       Cache.layer({ timeToLive: "30 days" }),
       Retry.layer(),
       RateLimit.layer({ requestsPerMinute: 10_000_000, tokensPerMinute: 1_000_000_000 }),
-      OpenAi.layer({ model, baseUrl: baseURL, apiKey: "none", connections: concurrency })
+      OpenAi.layer({ model, baseUrl: baseURL, apiKey: "none" })
     )
   })
   const summary = await Effect.runPromise(

@@ -171,7 +171,8 @@ describe.skipIf(!Servers.hasPostgres)("pipe store", () => {
           "ALTER TABLE calls DROP COLUMN attempt",
           "ALTER TABLE lanes DROP COLUMN lease",
           "DROP TABLE labels",
-          "ALTER TABLE exchanges DROP COLUMN content"
+          "ALTER TABLE exchanges DROP COLUMN content",
+          "ALTER TABLE attempts DROP COLUMN call"
         ])
           yield* Servers.sql(test.url, sql)
         const older = yield* test.pipe("run", "flow.ts", "--store", test.url)

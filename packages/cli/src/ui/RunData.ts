@@ -2,7 +2,6 @@
 import * as Report from "@pipe/core/Report"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Money from "@pipe/core/Money"
-import * as Database from "@pipe/core/Database"
 import * as WorkerList from "@pipe/core/internal/WorkerList"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -162,9 +161,7 @@ export const one = Effect.fnUntraced(function* (located: Located.Located, stores
 export const live = Effect.fnUntraced(function* (located: Located.Located, stores: Stores.Stores, at: number) {
   const { run, store } = located
   const { totals } = yield* stores.index(located)
-  const [open] = yield* Problem.dead(
-    store.database.query("SELECT count(*) AS n, min(at) AS oldest FROM calls WHERE run = ?", [run.id])
-  )
+  const open = yield* Problem.dead(store.ledger.open(run.id))
   const batches = yield* Problem.dead(store.batches.open(run.id))
   const { server } = store.database
   const workers = server === undefined ? null : yield* Problem.dead(WorkerList.make(store.database, server).all)
@@ -172,8 +169,8 @@ export const live = Effect.fnUntraced(function* (located: Located.Located, store
     at,
     state: stateOf(located),
     ...totals.recent(run.endedAt ?? at, run.startedAt),
-    open: Number(open?.["n"] ?? 0),
-    oldest: Database.toNumber(open?.["oldest"]) ?? null,
+    open: open.count,
+    oldest: open.oldest ?? null,
     answers: totals.answers(),
     hits: totals.hits(),
     workers:

@@ -43,7 +43,8 @@ export const attemptTable: Writer.WriterTable = {
     "requested",
     ...rareColumns.map(([column]) => column),
     "fees",
-    "reask"
+    "reask",
+    "call"
   ]
 }
 
@@ -100,7 +101,8 @@ export const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): Readon
     usage?.outputImage ?? null,
     usage?.searches ?? null,
     entry.fees ?? null,
-    entry.reask === true ? 1 : 0
+    entry.reask === true ? 1 : 0,
+    entry.call ?? null
   ]
 }
 

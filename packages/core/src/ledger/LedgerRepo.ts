@@ -11,6 +11,7 @@ import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
+import type * as CallNotes from "../store/CallNotes.ts"
 import * as InterruptedCalls from "./InterruptedCalls.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
@@ -92,14 +93,19 @@ export const insertAttemptWhere = (
 })
 
 const append =
-  (writer: Writer.Writer): LedgerRepo["append"] =>
+  (writer: Writer.Writer, notes: CallNotes.CallNotes | undefined): LedgerRepo["append"] =>
   (run, entry) => {
     const { at, caller, milliseconds, model, provider } = entry
     if (entry._tag === "Attempt") {
+      const { call } = entry
       writer.append(
         LedgerColumns.attemptTable,
         LedgerColumns.attemptRow(run, entry),
-        entry.call === undefined ? undefined : InterruptedCalls.noteOf(run, entry.call)
+        call === undefined
+          ? undefined
+          : notes === undefined
+            ? { removes: InterruptedCalls.noteOf(run, call) }
+            : { committed: () => notes.recorded(run, call) }
       )
       return
     }
@@ -232,7 +238,7 @@ const attempts =
     Database.pages(2_000, (after, size) =>
       database.query(
         `SELECT attempts.id, ${LedgerColumns.attemptTable.columns
-          .filter((column) => column !== "cost")
+          .filter((column) => column !== "cost" && column !== "call")
           .map((column) => `attempts.${column}`)
           .join(", ")},
         CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
@@ -306,9 +312,10 @@ const outputs =
         })
     )
 
-export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
-  ...InterruptedCalls.make(database, writer),
-  append: append(writer),
+/** With `notes`, calls are noted beside the store. */
+export const make = (database: Database.Service, writer: Writer.Writer, notes?: CallNotes.CallNotes): LedgerRepo => ({
+  ...InterruptedCalls.make(database, writer, notes),
+  append: append(writer, notes),
   costs: costs(database),
   spent: spent(database),
   committed: committed(database),

@@ -143,7 +143,8 @@ const onServer = <R extends LogEntry>(
       const values = toValues(columns, row)
       pending.set(row.key, { row, values })
       written.add(row.key)
-      writer.append(target, values, flights?.ending(row.key))
+      const removes = flights?.ending(row.key)
+      writer.append(target, values, removes === undefined ? undefined : { removes })
     },
     get: (key, own) => {
       const waiting = pending.get(key)

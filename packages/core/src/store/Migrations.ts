@@ -284,7 +284,9 @@ export const migrations = {
     `CREATE TABLE labels (id ID, flow TEXT NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL, verdict TEXT NOT NULL, label TEXT, answer TEXT NOT NULL,
       model TEXT NOT NULL, drawn TEXT NOT NULL, run TEXT NOT NULL, row_index INT NOT NULL, position TEXT NOT NULL, prompt TEXT NOT NULL, at INT NOT NULL)`,
     "CREATE UNIQUE INDEX labels_key ON labels (flow, step, key)"
-  )
+  ),
+  // The number of an attempt's call: notes of calls beside the store count until it is here.
+  "0023_attempt_calls": run("ALTER TABLE attempts ADD COLUMN call INT")
 }
 
 /** The newest version that this code knows. */

@@ -40,6 +40,7 @@ import * as BatchRepo from "../batch/BatchRepo.ts"
 import * as CacheRepo from "../cache/CacheRepo.ts"
 import * as CacheStore from "../cache/CacheStore.ts"
 import * as FilePlace from "../file/FilePlace.ts"
+import * as CallNotes from "./CallNotes.ts"
 import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import * as LedgerRepo from "../ledger/LedgerRepo.ts"
 import * as LabelRepo from "../review/LabelRepo.ts"
@@ -224,6 +225,9 @@ export const make = Effect.fnUntraced(function* (
   database: Database.Service,
   options?: { readonly inMemory?: boolean; readonly file?: string; readonly folder?: string }
 ): Effect.fn.Return<Service, never, Scope.Scope> {
+  // Closed after the writer, which says of the last attempts that they are recorded.
+  const place = options?.file === undefined ? undefined : CallNotes.placeOf(options.file)
+  const notes = place === undefined ? undefined : yield* CallNotes.make(place)
   const writer = yield* Writer.make(database)
   const answers = KeyedLog.make<CacheRepo.CacheRow>(database, writer, {
     table: "cache",
@@ -231,7 +235,8 @@ export const make = Effect.fnUntraced(function* (
   })
   const rows = RowRepo.make(database, writer)
   const runs = RunRepo.make(database, writer)
-  const ledger = LedgerRepo.make(database, writer)
+  const ledger = LedgerRepo.make(database, writer, notes)
+  if (place !== undefined) yield* CallNotes.adopt(database, place, Date.now())
   yield* settleIdle(runs, ledger)
   return {
     database,

@@ -1,6 +1,7 @@
 /**
- * Writes in groups: everything appended in one turn of the event loop is one transaction, at the end of the turn. A
- * process that is killed loses what it appended since. A server has several groups in progress at once.
+ * Writes in groups: what is appended within 10 milliseconds is one transaction, and at once what a commit waits for. A
+ * process that is killed loses what it appended since. A server has several groups in progress at once, each of what was
+ * appended in a turn of the event loop.
  *
  * A group that the database refuses because of its content is split in halves until one item is left. That item goes to
  * the table `aside`, with one warning, and the others are written. A group that fails for another reason (a lock, a
@@ -21,8 +22,7 @@ import type { Item, Removal, WriterTable } from "./WriterItem.ts"
 export type { Removal, WriterTable } from "./WriterItem.ts"
 
 export interface Writer {
-  /** `removes` is deleted in the same transaction that writes the row. */
-  readonly append: (table: WriterTable, row: ReadonlyArray<unknown>, removes?: Removal) => void
+  readonly append: (table: WriterTable, row: ReadonlyArray<unknown>, more?: WriterItem.With) => void
   /** Deletes a row with the next group. */
   readonly remove: (removal: Removal) => void
   /** A statement that runs after the rows appended before it. */
@@ -32,6 +32,10 @@ export interface Writer {
   /** Why the last group could not be written. It stays queued, and the next group tries again. */
   readonly failure: () => SqlError.SqlError | undefined
 }
+
+/** How long rows wait for others, in milliseconds, and how many of them are written at once. */
+const GROUP = 10
+const MOST_ROWS = 1_024
 
 /** When this many items of one group fail, the table is broken and not the items. */
 const MOST_ASIDE = 64
@@ -56,6 +60,12 @@ interface Left {
   readonly error: SqlError.SqlError
 }
 
+interface Written {
+  readonly left: Left | undefined
+  /** Items that their tables refuse. */
+  readonly aside: ReadonlyArray<Item>
+}
+
 export const make = Effect.fnUntraced(function* (
   database: Database.Service
 ): Effect.fn.Return<Writer, never, Scope.Scope> {
@@ -67,6 +77,7 @@ export const make = Effect.fnUntraced(function* (
   let items: Array<Item> = []
   let waiters: Array<Waiter> = []
   let scheduled = false
+  const soon = delayed(() => schedule())
   /** A group with statements is in progress: it waits for those before, and those after wait for it. */
   let isAlone = false
   let hasStatement = false
@@ -84,28 +95,26 @@ export const make = Effect.fnUntraced(function* (
     isAlone = hasStatement
     hasStatement = false
     current.add(group)
-    const written = write(database, group.items, (some) =>
+    const transact: Write = (some) =>
       groups === undefined ? SqliteGroup.write(database, some) : onServer(groups, lane, some)
-    )
-    return Effect.onExitPrimitive(written, (exit) => {
+    return Effect.onExitPrimitive(write(database, group.items, transact), (exit) => {
       current.delete(group)
       free.push(lane)
       isAlone = false
-      const left = exit._tag === "Success" ? exit.value : undefined
+      const left = exit._tag === "Success" ? exit.value.left : undefined
       failure = left?.error
-      const again = (exit._tag === "Failure" ? group.items : (left?.items ?? [])).filter(
-        // What is refused now is refused for good; the others of its group are written with the next one.
-        ({ table }) => left === undefined || table?.refused === undefined || !ServerGroups.isRefused(left.error)
-      )
+      if (exit._tag === "Success") committed(group.items, exit.value)
+      const again = exit._tag === "Failure" ? group.items : againOf(left)
       if (again.length > 0) {
         items = [...again, ...items]
         hasStatement ||= again.some((item) => item.table === undefined && item.statement !== undefined)
       }
       const done = left === undefined ? Exit.asVoid(exit) : Exit.fail(left.error)
-      for (const waiter of group.waiters) if (Exit.isFailure(done) || --waiter.left === 0) waiter.resume(done)
+      resumed(group, done)
       // What was appended in the meantime is written next. After a failure the next append or commit tries again, not a
       // loop.
-      if (waiters.length > 0 || (Exit.isSuccess(done) && items.length > 0)) schedule()
+      if (waiters.length > 0) schedule()
+      else if (Exit.isSuccess(done) && items.length > 0) later()
       return undefined
     })
   })
@@ -113,7 +122,14 @@ export const make = Effect.fnUntraced(function* (
   const schedule = (): void => {
     if (scheduled || !canStart()) return
     scheduled = true
+    soon.stop()
     setImmediate(() => run(flush))
+  }
+
+  /** Rows that no commit waits for wait for others. */
+  const later = (): void => {
+    if (groups !== undefined || items.length >= MOST_ROWS) return schedule()
+    if (!scheduled && current.size === 0) soon.start()
   }
 
   const commit: Writer["commit"] = Effect.callback((resume) => {
@@ -129,13 +145,13 @@ export const make = Effect.fnUntraced(function* (
 
   const push = (item: Item): void => {
     items.push(item)
-    schedule()
+    later()
   }
 
   return {
     commit,
     failure: () => failure,
-    append: (table, row, removes) => push({ table, row, removes }),
+    append: (table, row, more) => push({ table, row, removes: more?.removes, committed: more?.committed }),
     remove: (removes) => push({ table: undefined, removes, statement: undefined }),
     execute: (sql, params) => {
       hasStatement = true
@@ -143,6 +159,39 @@ export const make = Effect.fnUntraced(function* (
     }
   }
 })
+
+/** Tells those that wait for a group. */
+const resumed = ({ waiters }: Group, done: Exit.Exit<void, SqlError.SqlError>): void => {
+  for (const waiter of waiters) if (Exit.isFailure(done) || --waiter.left === 0) waiter.resume(done)
+}
+
+/** Starts something once, a group's time from now. */
+const delayed = (f: () => void) => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const stop = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+  }
+  const start = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      f()
+    }, GROUP)
+  }
+  return { start, stop }
+}
+
+/** What is written with the next group. What is refused now is refused for good. */
+const againOf = (left: Left | undefined): ReadonlyArray<Item> =>
+  left === undefined
+    ? []
+    : left.items.filter(({ table }) => table?.refused === undefined || !ServerGroups.isRefused(left.error))
+
+/** Says that rows are committed, except those that are left or were set aside. */
+const committed = (items: ReadonlyArray<Item>, { aside, left }: Written): void => {
+  const not = left === undefined && aside.length === 0 ? undefined : new Set([...aside, ...(left?.items ?? [])])
+  for (const item of items) if (item.table !== undefined && not?.has(item) !== true) item.committed?.()
+}
 
 /** Writes the last group, as far as the server answers. */
 const closing = (database: Database.Service, commit: Writer["commit"]): Effect.Effect<void> => {
@@ -160,19 +209,15 @@ const closing = (database: Database.Service, commit: Writer["commit"]): Effect.E
 type Write = (items: ReadonlyArray<Item>) => Effect.Effect<unknown, SqlError.SqlError>
 
 /** Writes items in order. Returns what is left when the database cannot be written. */
-const write = (
-  database: Database.Service,
-  items: ReadonlyArray<Item>,
-  transact: Write
-): Effect.Effect<Left | undefined> => {
-  let aside = 0
+const write = (database: Database.Service, items: ReadonlyArray<Item>, transact: Write): Effect.Effect<Written> => {
+  const aside: Array<Item> = []
   const part = (some: ReadonlyArray<Item>): Effect.Effect<Left | undefined> =>
     Effect.matchEffect(transact(some), {
       onSuccess: () => Effect.undefined,
       onFailure: (error) => {
-        if (!Database.isContent(error) || aside >= MOST_ASIDE) return Effect.succeed({ items: some, error })
+        if (!Database.isContent(error) || aside.length >= MOST_ASIDE) return Effect.succeed({ items: some, error })
         if (some.length === 1) {
-          aside++
+          aside.push(some[0]!)
           return putAside(database, some[0]!, error)
         }
         const half = some.length >> 1
@@ -183,7 +228,7 @@ const write = (
         )
       }
     })
-  return part(items)
+  return Effect.map(part(items), (left) => ({ aside, left }))
 }
 
 /** Writes items on a server with one statement. */

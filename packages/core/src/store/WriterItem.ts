@@ -27,9 +27,23 @@ export interface Removal {
 
 /** A row with what it replaces, a row to delete, or a statement. */
 export type Item =
-  | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
+  | {
+      readonly table: WriterTable
+      readonly row: ReadonlyArray<unknown>
+      readonly removes: Removal | undefined
+      /** Runs when the row is committed to its table. */
+      readonly committed: (() => void) | undefined
+    }
   | { readonly table: undefined; readonly removes: Removal; readonly statement: undefined }
   | { readonly table: undefined; readonly removes: undefined; readonly statement: Statement.Statement }
+
+/** What goes with a row. */
+export interface With {
+  /** A row that is deleted in the same transaction. */
+  readonly removes?: Removal
+  /** Runs when the row is committed to its table. */
+  readonly committed?: () => void
+}
 
 /** Items by what is done with them. */
 export interface Sorted {
