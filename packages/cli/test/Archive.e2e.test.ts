@@ -99,13 +99,13 @@ describe("the archive of modules", () => {
     assert.include(await message(), CHANGED)
   })
 
-  it("is left alone where a package is of another version, or a file was changed", async () => {
+  it.skipIf(!isSoak)("is left alone where a package is of another version, or a file was changed", async () => {
     assert.include(await message(), CHANGED)
     const index = JSON.parse(fs.readFileSync(inCli("archive/index.json"), "utf8")) as {
       readonly packages: ReadonlyArray<{ readonly name: string; version: string }>
     }
     const text = JSON.stringify(index)
-    for (const one of isSoak ? index.packages : index.packages.slice(2, 4)) {
+    for (const one of index.packages) {
       const { version } = one
       one.version = "0.0.1"
       fs.writeFileSync(inCli("archive/index.json"), JSON.stringify(index))
