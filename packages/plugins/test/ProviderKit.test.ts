@@ -552,9 +552,11 @@ describe("a declaration", () => {
       const server = yield* Wire.serve(() => whole("Baum"))
       const at = (input: number) =>
         flowOf(layer({ baseUrl: server.url }, { prices: { "stratus-1": { input, output: 0 } } }))
-      const [low, high] = yield* Effect.all([Runner.run(at(1)), Runner.run(at(100), { cache: false })], {
-        concurrency: 2
-      })
+      // Neither reuses what the other has in the store by then.
+      const [low, high] = yield* Effect.all(
+        [Runner.run(at(1), { cache: false }), Runner.run(at(100), { cache: false })],
+        { concurrency: 2 }
+      )
       assert.deepStrictEqual([Money.toUsd(low.cost), Money.toUsd(high.cost)], ["0.000009", "0.0009"])
       const undeclared = yield* Runner.run(flowOf(layer({ baseUrl: server.url })), { cache: false })
       assert.strictEqual(undeclared.unpriced, 3)
