@@ -110,7 +110,7 @@ export const failureLimit = 200
 
 const decodeNodes = Schema.decodeUnknownOption(Report.fields.nodes)
 
-/** The nodes of a run's flow; none for a run of a version that wrote them otherwise. */
+/** The nodes of a run's flow; empty when another version wrote them in a form that this one cannot read. */
 export const nodesOf = ({ graph }: RunRepo.StoredRun): Report["nodes"] => Option.getOrElse(decodeNodes(graph), () => [])
 
 /** The summary of a run's last attempt; `undefined` when its process was killed. */

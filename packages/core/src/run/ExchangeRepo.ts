@@ -51,6 +51,10 @@ export interface WrittenExchange extends Omit<
 export interface ExchangeQuery {
   readonly position?: string | undefined
   readonly step?: string | undefined
+  /** The index of the row. */
+  readonly row?: number | undefined
+  /** With `step`: the calls of its layers' own, too (`reply` and `reply / judge`). */
+  readonly withOwn?: boolean | undefined
   /** Default: 1,000. */
   readonly limit?: number
 }
@@ -124,11 +128,21 @@ const toStored = (row: Database.DatabaseRow): StoredExchange => {
 
 const whereOf = ({
   position,
-  step
-}: ExchangeQuery): { readonly sql: string; readonly params: ReadonlyArray<string> } => ({
-  sql: `${position === undefined ? "" : " AND e.position = ?"}${step === undefined ? "" : " AND e.step = ?"}`,
-  params: [...(position === undefined ? [] : [position]), ...(step === undefined ? [] : [step])]
-})
+  row,
+  step,
+  withOwn
+}: ExchangeQuery): { readonly sql: string; readonly params: ReadonlyArray<string | number> } => {
+  const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<string | number>]> = [
+    ...(position === undefined ? [] : [[" AND e.position = ?", position] as const]),
+    ...(row === undefined ? [] : [[" AND e.row_index = ?", row] as const]),
+    ...(step === undefined
+      ? []
+      : withOwn === true
+        ? [[" AND (e.step = ? OR substr(e.step, 1, length(?) + 3) = ? || ' / ')", step, step, step] as const]
+        : [[" AND e.step = ?", step] as const])
+  ]
+  return { sql: conditions.map(([sql]) => sql).join(""), params: conditions.flatMap(([, ...params]) => params) }
+}
 
 export const make = (database: Database.Service, writer: Writer.Writer): ExchangeRepo => ({
   append: (run, exchange) =>

@@ -6,6 +6,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as SqlError from "effect/sql/SqlError"
 import * as fs from "node:fs"
@@ -41,6 +42,7 @@ const TOGETHER = 4
 const LONG = 256_000
 
 const START = "-calls-"
+const NEW = ".new"
 
 /** Files of a store are beside the file that a link leads to. */
 export const placeOf = (store: string): string => {
@@ -62,7 +64,7 @@ const failed = (cause: unknown): SqlError.SqlError =>
 
 /** Picodollars are too large for a number of JSON. */
 const lineOf = (note: Note): string =>
-  `${JSON.stringify(note, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value))}\n`
+  `${JSON.stringify(note.map((value) => (typeof value === "bigint" ? String(value) : value)))}\n`
 
 const keyOf = (run: number, call: number): string => `${run}/${call}`
 
@@ -74,7 +76,7 @@ interface NoteFile {
   readonly close: () => void
 }
 
-const noteFile = (path: string, head: string, open: ReadonlyMap<string, string>): NoteFile => {
+const noteFile = (path: string, head: string, open: ReadonlyMap<string, Note>): NoteFile => {
   let handle: number | undefined
   let length = 0
   let isBroken = false
@@ -88,10 +90,10 @@ const noteFile = (path: string, head: string, open: ReadonlyMap<string, string>)
 
   /** Writes the notes that count to another file, which takes the place of this one. */
   const renew = (): void => {
-    const next = start(`${path}.new`, [...open.values()].join(""))
+    const next = start(path + NEW, [...open.values()].map(lineOf).join(""))
     if (handle !== undefined) fs.closeSync(handle)
     handle = next
-    fs.renameSync(`${path}.new`, path)
+    fs.renameSync(path + NEW, path)
   }
 
   return {
@@ -124,7 +126,7 @@ const noteFile = (path: string, head: string, open: ReadonlyMap<string, string>)
 export const make = Effect.fnUntraced(function* (store: string): Effect.fn.Return<CallNotes, never, Scope.Scope> {
   const owner = yield* Owner.current
   const head = `${JSON.stringify(owner)}\n`
-  const open = new Map<string, string>()
+  const open = new Map<string, Note>()
   const file = noteFile(`${store}${START}${owner.pid}-${owner.claim}`, head, open)
   let pending = ""
   let waiting: Array<{
@@ -165,23 +167,22 @@ export const make = Effect.fnUntraced(function* (store: string): Effect.fn.Retur
     if (file.isCreated() || pending !== "") add(lineOf([run, call]))
   }
 
-  const noted = (): ReadonlyArray<Note> => [...notesOf(head + [...open.values()].join("")).values()]
   const ownOf = (run: number, before: number): ReadonlyArray<Note> =>
-    noted().filter(([own, call]) => own === run && Number(call) < before)
+    [...open.values()].filter(([own, call]) => own === run && Number(call) < before)
 
   return {
     begin: (run, call, note) =>
       Effect.callback((resume) => {
-        const [key, line] = [keyOf(run, call), lineOf(note)]
-        open.set(key, line)
-        add(line)
+        const key = keyOf(run, call)
+        open.set(key, note)
+        add(lineOf(note))
         waiting.push({ key, resume })
         if (waiting.length >= TOGETHER) write()
         return Effect.sync(() => unsent(run, call))
       }),
     recorded: (run, call) => void open.delete(keyOf(run, call)),
     unsent,
-    runs: () => new Set(noted().map(([run]) => Number(run))),
+    runs: () => new Set([...open.values()].map(([run]) => Number(run))),
     move: (run, before) => {
       const own = ownOf(run, before)
       return own.length === 0 ? [] : [moving(run, own)]
@@ -199,10 +200,13 @@ export const make = Effect.fnUntraced(function* (store: string): Effect.fn.Retur
 /** The files with the notes of a store. */
 const filesOf = (store: string): ReadonlyArray<string> => {
   const [folder, start] = [dirname(store), `${basename(store)}${START}`]
-  return fs
-    .readdirSync(folder)
-    .filter((name) => name.startsWith(start))
-    .map((name) => join(folder, name))
+  return (
+    fs
+      .readdirSync(folder)
+      // What a process was killed in the middle of is not needed: the file that it would have replaced is whole.
+      .filter((name) => name.startsWith(start) && !name.endsWith(NEW))
+      .map((name) => join(folder, name))
+  )
 }
 
 /** The notes of a text that count. */
@@ -222,8 +226,10 @@ const notesOf = (text: string): ReadonlyMap<string, Note> => {
 /** The notes of a file; `undefined` while its process is working. */
 const left = (file: string, now: number): ReadonlyMap<string, Note> | undefined => {
   const text = fs.readFileSync(file, "utf8")
-  const owner = parse(text.slice(0, text.indexOf("\n"))) as Owner.Owner | undefined
-  return owner !== undefined && Owner.isAlive(owner, fs.statSync(file).mtimeMs, now) ? undefined : notesOf(text)
+  const owner = parse(text.slice(0, text.indexOf("\n")))
+  return Predicate.isObject(owner) && Owner.isAlive(owner as unknown as Owner.Owner, fs.statSync(file).mtimeMs, now)
+    ? undefined
+    : notesOf(text)
 }
 
 const parse = (line: string): unknown => {
@@ -241,26 +247,22 @@ const moving = (run: number, notes: ReadonlyArray<Note>): Database.Statement => 
   sql: `INSERT OR IGNORE INTO calls (${columns.join(", ")})
     SELECT ${columns.map((name, at) => (name === "cost" ? `CAST(value ->> ${at} AS INTEGER)` : `value ->> ${at}`)).join(", ")} FROM json_each(?)
     WHERE (value ->> 1) NOT IN (SELECT call FROM attempts WHERE run = ? AND call >= ?)`,
-  params: [JSON.stringify(notes), run, Math.min(...notes.map((note) => Number(note[1])))]
+  params: [`[${notes.map(lineOf).join(",")}]`, run, Math.min(...notes.map((note) => Number(note[1])))]
 })
 
 /** Moves the notes of processes that are gone into the store. */
-export const adopt = (database: Database.Service, store: string, now: number): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    Effect.forEach(
-      filesOf(store),
-      (file) => {
-        const notes = left(file, now)
-        if (notes === undefined) return Effect.void
-        const byRun = Map.groupBy(notes.values(), ([run]) => Number(run))
-        return Effect.andThen(
-          database.transaction([...byRun].map(([run, own]) => moving(run, own))),
-          Effect.sync(() => fs.rmSync(file, { force: true }))
-        )
-      },
-      { discard: true }
-    )
-  ).pipe(
-    // A store that cannot be written shows what it has.
-    Effect.catchCause(() => Effect.void)
+export const adopt = (database: Database.Service, store: string, now: number): Effect.Effect<void> => {
+  const moved = (file: string) =>
+    Effect.suspend(() => {
+      const notes = left(file, now)
+      if (notes === undefined) return Effect.void
+      const byRun = Map.groupBy(notes.values(), ([run]) => Number(run))
+      return Effect.map(database.transaction([...byRun].map(([run, own]) => moving(run, own))), () => {
+        for (const path of [file, file + NEW]) fs.rmSync(path, { force: true })
+      })
+    })
+  // A store that cannot be written shows what it has, and a file that cannot be read does not keep the others.
+  return Effect.ignoreCause(
+    Effect.suspend(() => Effect.forEach(filesOf(store), (file) => Effect.ignoreCause(moved(file)), { discard: true }))
   )
+}
