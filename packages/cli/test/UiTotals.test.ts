@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as RowSet from "../src/ui/RowSet.ts"
 import * as Totals from "../src/ui/Totals.ts"
+import * as Strategies from "../src/view/Strategies.ts"
 import fc from "fast-check"
 
 const attempt = {
@@ -22,7 +23,7 @@ describe("the totals of a run", () => {
     for (const [row, at] of seconds.entries())
       totals.attempt({ ...attempt, row, at, cost: 1n, error: row % 3 === 0 ? "429 too many requests" : null })
     for (const [row, at] of seconds.entries())
-      totals.answer({ step: "a", row, model: "m", at, isHit: false, saved: Totals.strategies.map(() => 0n) })
+      totals.answer({ step: "a", row, model: "m", at, isHit: false, saved: Strategies.all.map(() => 0n) })
     const recent = totals.recent(end, end - 1_300_000)
     assert.deepInclude(recent, { span: 60_000, calls: 61, answered: 61, milliseconds: 10 })
     assert.strictEqual(recent.limited, seconds.slice(-61).filter((_, at) => (1_239 + at) % 3 === 0).length)

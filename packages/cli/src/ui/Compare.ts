@@ -1,8 +1,8 @@
 /** Two runs side by side: what they cost, and where their answers differ. */
 import * as Binomial from "@pipe/core/internal/Binomial"
-import * as Quality from "@pipe/core/Quality"
 import * as Effect from "effect/Effect"
 import type * as Kept from "./Kept.ts"
+import * as KeptAnswer from "./KeptAnswer.ts"
 
 export interface ChangedRow {
   readonly step: string
@@ -38,8 +38,6 @@ const keyOf = ({ content, position, row, step }: Kept.KeptRow): string =>
   JSON.stringify([step, content ?? (position === "" ? row : position)])
 
 const placeOf = ({ position, row }: Kept.KeptRow): string => `${row}\n${position}`
-
-const contentOf = (text: string): string => Quality.keyOf({}, text)
 
 /** Rows of both runs with the same inputs: those at the same place first, because several rows may have the same. */
 const pairsOf = (
@@ -81,7 +79,7 @@ export const make = (
       let own = steps.get(row.step)
       if (own === undefined) steps.set(row.step, (own = { compared: 0, equal: 0 }))
       own.compared++
-      if (contentOf(row.answer) === contentOf(twin.answer)) own.equal++
+      if (KeptAnswer.isSame(row.answer, twin.answer)) own.equal++
       else {
         changes++
         if (changed.length < MOST_CHANGED)

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as ExportParquet from "./ExportParquet.ts"
 import * as Text from "./Text.ts"
 import type * as RowIndex from "./RowIndex.ts"
-import type * as RowTable from "./RowTable.ts"
+import * as RowTable from "./RowTable.ts"
 
 /** The media type of each format. */
 export const types = {
@@ -20,13 +20,11 @@ export type Format = keyof typeof types
 
 const PAGE = 2_000
 
-const MONEY: ReadonlySet<RowTable.Column> = new Set(["cost", "estimated"])
-
 /** A cell: money in USD, and `null` for what is not known. */
 const cell = (row: RowTable.IndexedRow, column: RowTable.Column): string | number | null => {
   const value = row[column]
   if (value === null) return null
-  if (MONEY.has(column)) return Money.toUsd(BigInt(value))
+  if (RowTable.isMoney(column)) return Money.toUsd(BigInt(value))
   return column === "at" ? new Date(Number(value)).toISOString() : value
 }
 

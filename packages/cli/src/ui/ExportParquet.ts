@@ -7,24 +7,20 @@ import * as Text from "./Text.ts"
 
 type Element = ConstructorParameters<typeof ParquetWriter>[0]["schema"][number]
 
-const MONEY: ReadonlySet<RowTable.Column> = new Set(["cost", "estimated"])
-
 /** How a column is written. */
 const elementOf = (name: RowTable.Column): Element => {
   const base = { name, repetition_type: "OPTIONAL" } as const
   // Picodollars are digits of USD: DECIMAL(18, 12).
-  if (MONEY.has(name)) return { ...base, type: "INT64", converted_type: "DECIMAL", precision: 18, scale: 12 }
+  if (RowTable.isMoney(name)) return { ...base, type: "INT64", converted_type: "DECIMAL", precision: 18, scale: 12 }
   if (name === "at") return { ...base, type: "INT64", converted_type: "TIMESTAMP_MILLIS" }
   if (name === "certainty") return { ...base, type: "DOUBLE" }
-  return RowTable.numbers.has(name)
-    ? { ...base, type: "INT64" }
-    : { ...base, type: "BYTE_ARRAY", converted_type: "UTF8" }
+  return RowTable.isNumber(name) ? { ...base, type: "INT64" } : { ...base, type: "BYTE_ARRAY", converted_type: "UTF8" }
 }
 
 const cell = (row: RowTable.IndexedRow, name: RowTable.Column): unknown => {
   const value = row[name]
   if (value === null || name === "certainty") return value
-  if (MONEY.has(name) || RowTable.numbers.has(name)) return BigInt(value)
+  if (RowTable.isNumber(name)) return BigInt(value)
   return Text.safe(String(value))
 }
 

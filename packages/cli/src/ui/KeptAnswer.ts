@@ -1,5 +1,6 @@
 /** The answer of a stored exchange: its text as a person corrects it, and how certain it is. */
 import * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Quality from "@pipe/core/Quality"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -49,3 +50,6 @@ export const choices = (request: unknown): { readonly [question: string]: Readon
     })
   )
 }
+
+/** Whether two answers say the same: the order of fields does not count. */
+export const isSame = (one: string, other: string): boolean => Quality.keyOf({}, one) === Quality.keyOf({}, other)

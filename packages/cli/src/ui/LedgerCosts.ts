@@ -4,6 +4,7 @@ import * as Money from "@pipe/core/Money"
 import type * as Store from "@pipe/core/Store"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as LogTail from "./LogTail.ts"
 import type * as Located from "./Located.ts"
 import * as Problem from "./Problem.ts"
 
@@ -31,9 +32,6 @@ interface Known {
 }
 
 const nothing: Part = { last: 0, cost: Money.zero, estimated: Money.zero, attempts: 0, unpriced: 0 }
-
-/** How long an entry of a server may be late, in milliseconds (see `LogTail`). */
-const LATE = 60_000
 
 const after = Effect.fnUntraced(function* ({ run, store }: Located.Located, before: Part, until?: number) {
   const [sum] = yield* Problem.dead(
@@ -66,7 +64,7 @@ export const make = (): ((located: Located.Located) => Effect.Effect<LedgerCost,
       known.set(run.id, { base: sum, next: sum, at: now })
       return sum
     }
-    const isOld = now - at > LATE
+    const isOld = now - at > LogTail.LATE
     const settled = isOld ? yield* after(located, base, next.last) : base
     const sum = yield* after(located, settled)
     known.set(run.id, isOld || next === nothing ? { base: settled, next: sum, at: now } : { base, next, at })

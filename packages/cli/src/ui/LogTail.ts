@@ -26,8 +26,10 @@ export interface LogTail {
   readonly restart: () => void
 }
 
-/** How long an entry may be late, in milliseconds, and the most ids that are remembered for it. */
-const LATE = 60_000
+/** How long an entry of a server may be late, in milliseconds. */
+export const LATE = 60_000
+
+/** The most ids that are remembered for late entries. */
 const MOST_IDS = 100_000
 
 /** The most entries of a statement with their ids. */

@@ -1,8 +1,8 @@
 /** How good a run's answers are by the labels of a person, for all of its inputs where they were drawn at random. */
 import * as Binomial from "@pipe/core/internal/Binomial"
 import type * as LabelRepo from "@pipe/core/internal/LabelRepo"
-import * as Quality from "@pipe/core/Quality"
 import type * as Kept from "./Kept.ts"
+import * as KeptAnswer from "./KeptAnswer.ts"
 
 /** How many of a step's answers in this run are as the labels say. */
 export interface Measured {
@@ -16,8 +16,6 @@ export interface Measured {
   readonly low: number
   readonly high: number
 }
-
-const contentOf = (text: string): string => Quality.keyOf({}, text)
 
 /** A stored answer with its label. */
 export interface Labelled {
@@ -40,7 +38,7 @@ const drawnOf = (sorted: ReadonlyArray<Labelled>): number => {
 
 const measuredOf = (step: string, isRandom: boolean, rows: ReadonlyArray<Labelled>): ReadonlyArray<Measured> => {
   const labelled = rows.filter(({ label }) => label?.label !== undefined)
-  const right = labelled.filter(({ label, row }) => contentOf(row.answer) === contentOf(label!.label!)).length
+  const right = labelled.filter(({ label, row }) => KeptAnswer.isSame(row.answer, label!.label!)).length
   const skipped = isRandom ? rows.length - labelled.length : 0
   const of = labelled.length + skipped
   return labelled.length === 0

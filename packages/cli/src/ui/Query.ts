@@ -16,7 +16,7 @@ const MOST_FILTERS = 30
 
 /** A number is compared with a number. */
 const isSound = ({ column, is, value }: RowTable.Filter): boolean =>
-  !RowTable.numbers.has(column)
+  !RowTable.isNumber(column)
   || is === "unknown"
   || is === "contains"
   || (value.trim() !== "" && Number.isFinite(Number(value)))

@@ -5,6 +5,7 @@ import * as StepKey from "@pipe/core/internal/StepKey"
 import * as Money from "@pipe/core/Money"
 import * as Effect from "effect/Effect"
 import * as KeptAnswer from "./KeptAnswer.ts"
+import * as Strategies from "../view/Strategies.ts"
 import * as Problem from "./Problem.ts"
 import type * as Located from "./Located.ts"
 
@@ -45,16 +46,6 @@ const attemptOf = (row: Database.DatabaseRow) => ({
   error: Database.toText(row["error"]) ?? null
 })
 
-/** Strategies that a saving is recorded for, by their columns. */
-const SAVINGS = [
-  ["saved_cache", "exact cache"],
-  ["saved_semantic_cache", "reuse by meaning"],
-  ["saved_pack", "packed prompts"],
-  ["saved_router", "routing"],
-  ["saved_prompt_cache", "prompt cache"],
-  ["saved_service_tier", "batch, flex, decisions"]
-] as const
-
 const answerOf = (row: Database.DatabaseRow) => ({
   step: String(row["step"]),
   at: Number(row["at"]),
@@ -62,7 +53,7 @@ const answerOf = (row: Database.DatabaseRow) => ({
   origin: String(row["origin"]),
   model: String(row["model"]),
   baselineModel: Database.toText(row["baseline_model"]) ?? null,
-  saved: SAVINGS.flatMap(([column, name]) => {
+  saved: Strategies.all.flatMap(({ column, name }) => {
     const saved = Database.toBigInt(row[column])
     return saved === undefined || saved === Money.zero ? [] : [[name, Money.toUsd(saved)] as const]
   })
@@ -98,9 +89,7 @@ export const read = Effect.fnUntraced(function* ({ run, store }: Located.Located
     `SELECT *, CAST(cost AS TEXT) AS cost FROM attempts WHERE run = ? AND row_index = ? AND ${ofStep} ORDER BY id LIMIT 200`
   )
   const answers = yield* of(`SELECT * FROM answers WHERE run = ? AND row_index = ? AND ${ofStep} ORDER BY id LIMIT 200`)
-  const exchanges = yield* of(
-    `SELECT * FROM exchanges WHERE run = ? AND row_index = ? AND ${ofStep} ORDER BY id LIMIT 200`
-  )
+  const exchanges = yield* Problem.dead(store.exchanges.find(run.id, { row, step, withOwn: true, limit: 200 }))
   const failures = yield* Problem.dead(
     database.query("SELECT * FROM failures WHERE run = ? AND row_index = ? AND node = ? ORDER BY id LIMIT 20", [
       run.id,
@@ -125,22 +114,18 @@ export const read = Effect.fnUntraced(function* ({ run, store }: Located.Located
     })),
     attempts: attempts.map(attemptOf),
     answers: answers.map(answerOf),
-    exchanges: exchanges.map((exchange) => {
-      const answer = Database.toJson(exchange["answer"])
-      const request = Database.toJson(exchange["request"])
-      return {
-        step: String(exchange["step"]),
-        position: String(exchange["position"]),
-        sample: Number(exchange["sample"]),
-        at: Number(exchange["at"]),
-        origin: String(exchange["origin"]),
-        model: String(exchange["model"]),
-        prompt: request === undefined ? "" : ExchangeText.promptText(request),
-        answer: answer === undefined ? null : ExchangeText.answerText(answer),
-        certainty: KeptAnswer.certainty(answer) ?? null,
-        error: Database.toText(exchange["error"]) ?? null
-      }
-    }),
+    exchanges: exchanges.map(({ answer, at, error, model, origin, position, request, sample, step }) => ({
+      step,
+      position,
+      sample,
+      at,
+      origin,
+      model,
+      prompt: ExchangeText.promptText(request),
+      answer: answer === undefined ? null : ExchangeText.answerText(answer),
+      certainty: KeptAnswer.certainty(answer) ?? null,
+      error: error ?? null
+    })),
     failures: failures.map((failure) => ({
       position: String(failure["position"]),
       error: String(failure["error"]),

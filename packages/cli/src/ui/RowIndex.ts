@@ -13,6 +13,7 @@ import * as KeptAnswer from "./KeptAnswer.ts"
 import * as LogTail from "./LogTail.ts"
 import * as RowSet from "./RowSet.ts"
 import * as RowTable from "./RowTable.ts"
+import * as Strategies from "../view/Strategies.ts"
 import * as Totals from "./Totals.ts"
 
 export interface RowIndex extends Pick<RowTable.RowTable, "count" | "rows" | "values"> {
@@ -74,7 +75,7 @@ const logs = {
     ]
   },
   answers: {
-    columns: `id, step, row_index, at, model, origin, ${Totals.strategies.map(([column]) => `CAST(${column} AS TEXT) AS ${column}`).join(", ")}`,
+    columns: `id, step, row_index, at, model, origin, ${Strategies.all.map(({ column }) => `CAST(${column} AS TEXT) AS ${column}`).join(", ")}`,
     into: ANSWER,
     values: (row: Database.DatabaseRow): ReadonlyArray<SQLInputValue> => [
       String(row["step"]),
@@ -130,7 +131,7 @@ const addTo = (totals: Totals.Totals, name: keyof typeof logs, row: Database.Dat
       model: String(row["model"]),
       at: Number(row["at"]),
       isHit: row["origin"] !== "provider",
-      saved: Totals.strategies.map(([column]) => Database.toBigInt(row[column]) ?? 0n)
+      saved: Strategies.all.map(({ column }) => Database.toBigInt(row[column]) ?? 0n)
     })
 }
 

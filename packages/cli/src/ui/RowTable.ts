@@ -5,41 +5,34 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { DatabaseSync, type SQLInputValue } from "node:sqlite"
 
-/** Columns that rows are sorted and filtered by. */
-export const columns = [
-  "row",
-  "step",
-  "at",
-  "model",
-  "origin",
-  "milliseconds",
-  "input",
-  "output",
-  "cost",
-  "estimated",
-  "attempts",
-  "failed",
-  "certainty",
-  "error",
-  "kind",
-  "position"
-] as const
+/** Columns that rows are sorted and filtered by. Amounts of money are picodollars. */
+const definitions = {
+  row: "INTEGER NOT NULL",
+  step: "TEXT NOT NULL",
+  at: "INTEGER NOT NULL DEFAULT 0",
+  model: "TEXT NOT NULL DEFAULT ''",
+  origin: "TEXT",
+  milliseconds: "INTEGER NOT NULL DEFAULT 0",
+  input: "INTEGER NOT NULL DEFAULT 0",
+  output: "INTEGER NOT NULL DEFAULT 0",
+  cost: "INTEGER DEFAULT 0",
+  estimated: "INTEGER NOT NULL DEFAULT 0",
+  attempts: "INTEGER NOT NULL DEFAULT 0",
+  failed: "INTEGER NOT NULL DEFAULT 0",
+  certainty: "REAL",
+  error: "TEXT",
+  kind: "TEXT",
+  position: "TEXT"
+} as const
 
-export type Column = (typeof columns)[number]
+export type Column = keyof typeof definitions
 
-/** Columns whose values are numbers. Money is in picodollars. */
-export const numbers: ReadonlySet<string> = new Set([
-  "row",
-  "at",
-  "milliseconds",
-  "input",
-  "output",
-  "cost",
-  "estimated",
-  "attempts",
-  "failed",
-  "certainty"
-])
+export const columns = Object.keys(definitions) as ReadonlyArray<Column>
+
+export const isNumber = (column: Column): boolean => !definitions[column].startsWith("TEXT")
+
+/** An amount may be too large for a number, so it is read as text. */
+export const isMoney = (column: Column): column is "cost" | "estimated" => column === "cost" || column === "estimated"
 
 /** A condition on a column. */
 export interface Filter {
@@ -100,10 +93,9 @@ export interface RowTable {
   readonly values: (column: Column, filters: ReadonlyArray<Filter>) => ReadonlyArray<ValueCount>
 }
 
-const SCHEMA = `
-  CREATE TABLE rows (step TEXT NOT NULL, row INTEGER NOT NULL, at INTEGER NOT NULL DEFAULT 0, model TEXT NOT NULL DEFAULT '', origin TEXT,
-    milliseconds INTEGER NOT NULL DEFAULT 0, input INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0, cost INTEGER DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, certainty REAL, error TEXT, kind TEXT, position TEXT, PRIMARY KEY (row, step)) WITHOUT ROWID`
+const SCHEMA = `CREATE TABLE rows (${columns.map((column) => `${column} ${definitions[column]}`).join(", ")}, PRIMARY KEY (row, step)) WITHOUT ROWID`
+
+const selected = (column: Column): string => (isMoney(column) ? `CAST(${column} AS TEXT)` : column)
 
 /** A condition and its values. Names of columns are those of a list; values are bound. */
 const whereOf = (
@@ -118,14 +110,13 @@ const whereOf = (
       values.push(value)
     } else {
       parts.push(`${column} ${is} ?`)
-      values.push(numbers.has(column) ? Number(value) : value)
+      values.push(isNumber(column) ? Number(value) : value)
     }
   }
   return { sql: parts.length === 0 ? "" : `WHERE ${parts.join(" AND ")}`, values }
 }
 
-const COLUMNS =
-  "row, step, at, model, origin, milliseconds, input, output, CAST(cost AS TEXT) AS cost, CAST(estimated AS TEXT) AS estimated, attempts, failed, certainty, error, kind, position"
+const COLUMNS = columns.map((column) => `${selected(column)} AS ${column}`).join(", ")
 
 /** The order by a column: unknown values are last in both directions. */
 const orderOf = (column: Column, isDescending: boolean): string => {
@@ -199,7 +190,7 @@ export const make: Effect.Effect<RowTable, never, Scope.Scope> = Effect.map(open
     values: (column, filters) => {
       const { sql, values } = whereOf(filters)
       const select = database.prepare(
-        `SELECT ${column === "cost" ? "CAST(cost AS TEXT)" : column} AS value, count(*) AS count FROM rows ${sql} GROUP BY ${column} ORDER BY count(*) DESC LIMIT 200`
+        `SELECT ${selected(column)} AS value, count(*) AS count FROM rows ${sql} GROUP BY ${column} ORDER BY count(*) DESC LIMIT 200`
       )
       return select.all(...values) as unknown as ReadonlyArray<ValueCount>
     }

@@ -4,7 +4,6 @@ import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Money from "@pipe/core/Money"
 import * as WorkerList from "@pipe/core/internal/WorkerList"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Problem from "./Problem.ts"
 import type * as LedgerCosts from "./LedgerCosts.ts"
@@ -98,19 +97,19 @@ const ofCost = ({ attempts, cost, estimated, unpriced }: LedgerCosts.LedgerCost)
   saved: null
 })
 
-const moneyOf = (usd: string): Money.Money => Option.getOrElse(Money.fromUsd(usd), () => Money.zero)
-
-const costOf = ({ attempts, cost, estimatedCost, unpriced }: Totals.Spent): CostText.Cost => ({
-  cost: moneyOf(cost),
-  estimatedCost: moneyOf(estimatedCost),
-  attempts,
-  unpriced
+/** What a step and model have cost, as JSON: amounts are USD, as text. */
+const toJson = ({ cost, estimatedCost, ...spent }: Totals.Spent) => ({
+  ...spent,
+  cost: Money.toUsd(cost),
+  estimatedCost: Money.toUsd(estimatedCost)
 })
+
+export type Spent = ReturnType<typeof toJson>
 
 /** What a run has come to, by an index that has read the whole ledger. */
 const ofIndex = ({ failed, totals }: RowIndex.RowIndex): Sums => {
   const spent = totals.spent()
-  const { attempts, cost, estimatedCost = Money.zero, unpriced } = CostText.sum(spent.map(costOf))
+  const { attempts, cost, estimatedCost = Money.zero, unpriced } = CostText.sum(spent)
   return {
     rows: totals.rows(),
     failed: failed(),
@@ -150,7 +149,7 @@ export const one = Effect.fnUntraced(function* (located: Located.Located, stores
     isWhole,
     report: {
       nodes: Report.nodesOf(run),
-      spent: index.totals.spent(),
+      spent: index.totals.spent().map(toJson),
       summary: summaryOf(located) === undefined ? null : (run.summary ?? null),
       plan: run.plan ?? null
     }
@@ -208,7 +207,7 @@ export const graph = Effect.fnUntraced(function* (located: Located.Located, stor
   const summary = summaryOf(located)
   const drawn = draw({
     nodes: Report.nodesOf(located.run),
-    spent: totals.spent().map((spent) => ({ ...costOf(spent), step: spent.step })),
+    spent: totals.spent(),
     ...(summary === undefined ? undefined : { summary })
   })
   return drawn.replace("<svg ", `<svg xmlns="http://www.w3.org/2000/svg" `).replace(">", `><style>${GRAPH}</style>`)

@@ -4,15 +4,13 @@
  */
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Secret from "@pipe/core/internal/Secret"
+import * as Controls from "./Controls.ts"
 
 /** Colours of a terminal, which are not worth a character. */
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
 const COLORS = /\u001b\[[\d;]*m/g
 
-// oxlint-disable-next-line no-control-regex -- they are what is looked for
-const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
-
-export const safe = (text: string): string => Secret.mask(text).replace(COLORS, "").replace(CONTROLS, "\ufffd")
+export const safe = (text: string): string => Controls.visible(Secret.mask(text).replace(COLORS, ""))
 
 /** A key that is a number leaves the numbers alone. */
 const cleaned = (_: string, value: unknown): unknown =>

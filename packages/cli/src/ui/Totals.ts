@@ -3,6 +3,7 @@
  * does not grow with the run.
  */
 import * as Money from "@pipe/core/Money"
+import * as Strategies from "../view/Strategies.ts"
 import * as RowSet from "./RowSet.ts"
 
 /** An attempt, as far as it is added up. */
@@ -22,17 +23,6 @@ export interface Attempt {
   readonly isEstimate: boolean
   readonly error: string | null
 }
-
-/** The strategies of the ledger, with their columns. */
-export const strategies = [
-  ["saved_cache", "exact cache"],
-  ["saved_semantic_cache", "reuse by meaning"],
-  ["saved_pack", "packed prompts"],
-  ["saved_router", "routing"],
-  ["saved_prompt_cache", "prompt cache"],
-  ["saved_service_tier", "batch, flex, decisions"],
-  ["saved_asides", "calls of layers' own"]
-] as const
 
 /** An answer, as far as it is added up. */
 export interface Answer {
@@ -58,10 +48,9 @@ export interface Spent {
   readonly unpriced: number
   /** Billed tokens. */
   readonly tokens: number
-  /** USD. */
-  readonly cost: string
+  readonly cost: Money.Money
   /** The part of `cost` that is an upper bound, for attempts without a bill. */
-  readonly estimatedCost: string
+  readonly estimatedCost: Money.Money
 }
 
 /** What a step and model cost in an interval, and what was saved in it. */
@@ -202,7 +191,7 @@ const lastSeconds = () => {
 
 export const make = (): Totals => {
   const sums = new Map<string, Sum>()
-  const saved = strategies.map(() => Money.zero)
+  const saved = Strategies.all.map(() => Money.zero)
   const seconds = lastSeconds()
   const time = timeline()
   const rows = RowSet.make()
@@ -254,8 +243,8 @@ export const make = (): Totals => {
           failedAttempts: failed,
           unpriced,
           tokens,
-          cost: Money.toUsd(cost),
-          estimatedCost: Money.toUsd(estimated)
+          cost,
+          estimatedCost: estimated
         }
       }),
     points: () =>
@@ -263,7 +252,7 @@ export const make = (): Totals => {
         const [step, model] = JSON.parse(key) as [string, string]
         return { at, step, model, cost: usd(cost), saved: usd(saved) }
       }),
-    saved: () => strategies.map(([, name], index) => ({ name, saved: usd(saved[index]!) })),
+    saved: () => Strategies.all.map(({ name }, index) => ({ name, saved: usd(saved[index]!) })),
     savedInAll: () => Money.sum(saved),
     recent: seconds.recent
   }

@@ -6,11 +6,11 @@ import * as Money from "@pipe/core/Money"
 import * as PriceTable from "@pipe/core/PriceTable"
 import type * as Report from "@pipe/core/Report"
 import { count } from "@pipe/core/internal/Format"
-import { strategies } from "./ReportText.ts"
 import * as Format from "@pipe/core/internal/Format"
 import * as Bars from "./Bars.ts"
 import * as Chart from "./Chart.ts"
 import * as CostText from "./CostText.ts"
+import * as Strategies from "./Strategies.ts"
 import * as ExchangeText from "./ExchangeText.ts"
 import { escape, start } from "./Html.ts"
 import { style } from "./ReportStyle.ts"
@@ -129,9 +129,9 @@ const bars = (name: string, costs: ReadonlyMap<string, Money.Money>, first = 0):
 const savingsOf = ({ cost, savings }: NonNullable<Report.Report["summary"]>): string =>
   Bars.toSvg("what was spent, and what each strategy saved", [
     { name: "spent", value: dollars(cost), label: Money.format(cost), color: Svg.color(Svg.page, 4) },
-    ...strategies
-      .filter(([key]) => savings[key] > Money.zero)
-      .map(([key, name]) => ({
+    ...Strategies.all
+      .filter(({ key }) => savings[key] > Money.zero)
+      .map(({ key, name }) => ({
         name,
         value: dollars(savings[key]),
         label: Money.format(savings[key]),

@@ -1,6 +1,7 @@
 /** The report of a run as text for a terminal: where the money went, and what each strategy saved. */
 import * as Format from "@pipe/core/internal/Format"
 import * as CostText from "./CostText.ts"
+import * as Strategies from "./Strategies.ts"
 import * as RunTotals from "@pipe/core/internal/RunTotals"
 import * as Money from "@pipe/core/Money"
 import * as PriceTable from "@pipe/core/PriceTable"
@@ -12,17 +13,6 @@ type Summary = RunEvent.RunFinished
 const { count, share } = Format
 
 const INDENT = "  "
-
-/** The strategies whose savings are recorded, with their display names. */
-export const strategies = [
-  ["cache", "exact cache"],
-  ["semanticCache", "semantic cache"],
-  ["pack", "packed prompts"],
-  ["router", "model routing"],
-  ["promptCache", "provider's prompt cache"],
-  ["serviceTier", "batch, flex, decisions"],
-  ["asides", "calls of layers' own"]
-] as const
 
 /** Input that was not read from the provider's cache, of every kind. */
 const inputOf = (tokens: RunEvent.RunFinished["tokens"]): number =>
@@ -171,9 +161,9 @@ const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<s
     {
       header: ["saved by", "amount", "share"],
       rows: [
-        ...strategies
-          .filter(([key]) => savings[key] !== Money.zero)
-          .map(([key, name]) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
+        ...Strategies.all
+          .filter(({ key }) => savings[key] !== Money.zero)
+          .map(({ key, name }) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
         ["total saved", Money.format(all), Format.partOf(all, baseline)],
         ["cost without savings", CostText.of({ cost: baseline, unpriced, attempts: calls.attempts }), ""]
       ]

@@ -2,7 +2,6 @@
 import { useState } from "preact/hooks"
 import type * as Compared from "../Compare.ts"
 import type * as RunData from "../RunData.ts"
-import type * as Totals from "../Totals.ts"
 import * as Api from "./Api.ts"
 import * as Parts from "./Parts.tsx"
 import * as Route from "./Route.ts"
@@ -16,7 +15,7 @@ interface Comparison extends Compared.Comparison {
 interface Side {
   readonly item: RunData.RunItem
   readonly isWhole: boolean
-  readonly report: { readonly spent: ReadonlyArray<Totals.Spent> }
+  readonly report: { readonly spent: ReadonlyArray<RunData.Spent> }
 }
 
 const Money = ({ sides }: Pick<Comparison, "sides">) => {
@@ -79,25 +78,24 @@ export const Compare = ({ route, run, summary: { item } }: ViewProps) => {
   const { problem, value } = Api.useAsked<Comparison>(
     other === null ? undefined : Api.runPath(run, "/compare", [["with", other]])
   )
+  const items = value?.sides.map(({ item }) => item) ?? []
   const others = runs.value?.runs.filter(({ name }) => name !== run) ?? []
   const same = others.toSorted((a, b) => Number(b.flow === item.flow) - Number(a.flow === item.flow))
   return (
     <>
       <label>
         Compare with{" "}
-        <select
+        <Parts.Select
           value={other ?? ""}
-          onChange={(event) =>
-            Route.go(Route.format(run, "compare", new URLSearchParams({ with: event.currentTarget.value })))
-          }
-        >
-          <option value="">choose a run…</option>
-          {same.map(({ flow, name, startedAt, state }) => (
-            <option key={name} value={name}>
-              {name} ({flow}, {Words.time(startedAt)}, {Words.state(state)})
-            </option>
-          ))}
-        </select>
+          options={[
+            ["", "choose a run…"],
+            ...same.map(
+              ({ flow, name, startedAt, state }) =>
+                [name, `${name} (${flow}, ${Words.time(startedAt)}, ${Words.state(state)})`] as const
+            )
+          ]}
+          onPick={(name) => Route.go(Route.format(run, "compare", new URLSearchParams({ with: name })))}
+        />
       </label>
       <Parts.Problem text={problem} />
       {other === null ? (
@@ -112,15 +110,12 @@ export const Compare = ({ route, run, summary: { item } }: ViewProps) => {
             caption="The runs"
             head={["", "this run", "the other"]}
             rows={[
-              [
-                "run",
-                ...value.sides.map(({ item }) => item).map(({ name }) => <a href={Route.format(name)}>{name}</a>)
-              ],
-              ["state", ...value.sides.map(({ item }) => item).map(({ state }) => <Parts.State name={state} />)],
-              ["rows", ...value.sides.map(({ item }) => item).map(({ rows }) => Words.count(rows))],
-              ["failed", ...value.sides.map(({ item }) => item).map(({ failed }) => Words.count(failed))],
-              ["cost", ...value.sides.map(({ item }) => item).map(Words.cost)],
-              ["saved", ...value.sides.map(({ item }) => item).map(({ saved }) => Words.usd(saved))],
+              ["run", ...items.map(({ name }) => <a href={Route.format(name)}>{name}</a>)],
+              ["state", ...items.map(({ state }) => <Parts.State name={state} />)],
+              ["rows", ...items.map(({ rows }) => Words.count(rows))],
+              ["failed", ...items.map(({ failed }) => Words.count(failed))],
+              ["cost", ...items.map(Words.cost)],
+              ["saved", ...items.map(({ saved }) => Words.usd(saved))],
               ["stored answers that the other lacks", ...value.only.map((one) => Words.count(one))]
             ]}
           />

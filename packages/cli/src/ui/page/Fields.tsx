@@ -46,18 +46,11 @@ export const Fields = ({ route, run, summary: { report } }: ViewProps) => {
     <>
       <label>
         Step{" "}
-        <select
+        <Parts.Select
           value={step}
-          onChange={(event) =>
-            Route.go(Route.format(run, "fields", new URLSearchParams({ step: event.currentTarget.value })), true)
-          }
-        >
-          {steps.map((name) => (
-            <option key={name} value={name}>
-              {name}
-            </option>
-          ))}
-        </select>
+          options={steps.map((name) => [name, name])}
+          onPick={(name) => Route.go(Route.format(run, "fields", new URLSearchParams({ step: name })), true)}
+        />
       </label>
       <Parts.Problem text={problem} />
       {value === undefined ? (

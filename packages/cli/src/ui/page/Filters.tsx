@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks"
 import type * as RowTable from "../RowTable.ts"
 import * as Api from "./Api.ts"
+import * as Parts from "./Parts.tsx"
 import * as Route from "./Route.ts"
 import * as Words from "./Words.ts"
 
@@ -62,16 +63,18 @@ const Values = ({
     readonly values: ReadonlyArray<{ readonly value: string | number | null; readonly count: number }>
   }>(Api.runPath(run, "/values", [["sort", column]]))
   return (
-    <select aria-label="Value" onChange={(event) => onPick(event.currentTarget.value)}>
-      <option value="">choose…</option>
-      {value?.values.map((one) =>
-        one.value === null || one.value === "" ? null : (
-          <option key={String(one.value)} value={String(one.value)}>
-            {Words.shortened(String(one.value), 80)} ({Words.count(one.count)})
-          </option>
+    <Parts.Select
+      label="Value"
+      options={[
+        ["", "choose…"],
+        ...(value?.values ?? []).flatMap(({ count, value: one }) =>
+          one === null || one === ""
+            ? []
+            : [[String(one), `${Words.shortened(String(one), 80)} (${Words.count(count)})`] as const]
         )
-      )}
-    </select>
+      ]}
+      onPick={onPick}
+    />
   )
 }
 
@@ -108,11 +111,15 @@ const Export = ({
         </fieldset>
         <label>
           Format{" "}
-          <select value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
-            <option value="csv">CSV</option>
-            <option value="jsonl">JSONL</option>
-            <option value="parquet">Parquet</option>
-          </select>
+          <Parts.Select
+            value={format}
+            options={[
+              ["csv", "CSV"],
+              ["jsonl", "JSONL"],
+              ["parquet", "Parquet"]
+            ]}
+            onPick={setFormat}
+          />
         </label>
         <a
           class="button"
@@ -185,28 +192,17 @@ export const Filters = ({
         add()
       }}
     >
-      <select
-        aria-label="Column"
+      <Parts.Select
+        label="Column"
         value={column}
-        onChange={(event) => {
-          setColumn(event.currentTarget.value)
-          setIs(signs[kindOf(event.currentTarget.value)][0])
+        options={names.map(([name, text]) => [name, text])}
+        onPick={(name) => {
+          setColumn(name)
+          setIs(signs[kindOf(name)][0])
           setValue("")
         }}
-      >
-        {names.map(([name, text]) => (
-          <option key={name} value={name}>
-            {text}
-          </option>
-        ))}
-      </select>
-      <select aria-label="Comparison" value={is} onChange={(event) => setIs(event.currentTarget.value)}>
-        {signs[kind].map((sign) => (
-          <option key={sign} value={sign}>
-            {sign}
-          </option>
-        ))}
-      </select>
+      />
+      <Parts.Select label="Comparison" value={is} options={signs[kind].map((sign) => [sign, sign])} onPick={setIs} />
       {kind === "values" ? (
         <Values key={column} run={run} column={column} onPick={(own) => own !== "" && add(own)} />
       ) : is === "unknown" ? (

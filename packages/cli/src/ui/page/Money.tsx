@@ -1,6 +1,7 @@
 /** Money over time, by step, model and strategy; and what it would have been without the layers. */
 import uPlot from "uplot"
 import { useEffect, useRef } from "preact/hooks"
+import type * as RunData from "../RunData.ts"
 import type * as Totals from "../Totals.ts"
 import * as Api from "./Api.ts"
 import * as Parts from "./Parts.tsx"
@@ -110,7 +111,7 @@ const Chart = ({ by, points: given }: { readonly points: MoneyData["points"]; re
 }
 
 /** What was spent by step or model, the most first. */
-const Bars = ({ by, spent }: { readonly by: By; readonly spent: ReadonlyArray<Totals.Spent> }) => {
+const Bars = ({ by, spent }: { readonly by: By; readonly spent: ReadonlyArray<RunData.Spent> }) => {
   const groups = Map.groupBy(spent, (one) => one[by])
   const sums = [...groups]
     .map(([name, all]) => ({ name, all, amount: all.reduce((sum, { cost }) => sum + Number(cost), 0) }))

@@ -61,6 +61,28 @@ export const Bar = ({
   </tr>
 )
 
+/** A choice among values, each with its text. */
+export const Select = ({
+  label,
+  onPick,
+  options,
+  value
+}: {
+  /** Its name, where nothing beside it says it. */
+  readonly label?: string | undefined
+  readonly value?: string | undefined
+  readonly options: ReadonlyArray<readonly [value: string, text: string]>
+  readonly onPick: (value: string) => void
+}) => (
+  <select aria-label={label} value={value} onChange={(event) => onPick(event.currentTarget.value)}>
+    {options.map(([one, text]) => (
+      <option key={one} value={one}>
+        {text}
+      </option>
+    ))}
+  </select>
+)
+
 /** A figure, with its unit and its bound. */
 const FIGURE = /^(?:[≥≤≈] )?-?\$?[\d,.]+(?: (?:%|ms|s|min .*|h .*))?$/
 

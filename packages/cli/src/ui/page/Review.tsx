@@ -47,21 +47,22 @@ const Bar = ({
   <form class="filters" onSubmit={(event) => event.preventDefault()}>
     <label>
       Order{" "}
-      <select value={order} onChange={(event) => onSet("order", event.currentTarget.value)}>
-        <option value="doubt">in doubt first</option>
-        <option value="random">at random, to measure</option>
-      </select>
+      <Parts.Select
+        value={order}
+        options={[
+          ["doubt", "in doubt first"],
+          ["random", "at random, to measure"]
+        ]}
+        onPick={(order) => onSet("order", order)}
+      />
     </label>
     <label>
       Step{" "}
-      <select value={step} onChange={(event) => onSet("step", event.currentTarget.value)}>
-        <option value="">all</option>
-        {steps.map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
-        ))}
-      </select>
+      <Parts.Select
+        value={step}
+        options={[["", "all"], ...steps.map((name) => [name, name] as const)]}
+        onPick={(step) => onSet("step", step)}
+      />
     </label>
     <button type="button" disabled={onUndo === undefined} onClick={onUndo}>
       Undo <kbd>u</kbd>

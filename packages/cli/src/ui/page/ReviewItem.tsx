@@ -1,6 +1,7 @@
 /** A row of the review queue, with its keys. */
 import { useEffect, useRef, useState } from "preact/hooks"
 import type * as ReviewData from "../Review.ts"
+import * as Controls from "../Controls.ts"
 import * as Keys from "./Keys.ts"
 import * as Words from "./Words.ts"
 
@@ -109,19 +110,19 @@ export const ReviewItem = ({ item, onSay }: { readonly item: ReviewData.ReviewIt
     <article class="review">
       <header>
         <h2>
-          {item.position === "" ? `row ${item.row}` : Words.visible(Words.place(item.position))}{" "}
+          {item.position === "" ? `row ${item.row}` : Controls.visible(Words.place(item.position))}{" "}
           <small>
-            {Words.visible(item.step)} · {Words.visible(item.model)}
+            {Controls.visible(item.step)} · {Controls.visible(item.model)}
           </small>
         </h2>
         {item.reasons.length === 0 ? (
           <p class="note">no sign of a mistake</p>
         ) : (
-          <p class="why">{Words.visible(item.reasons.join("; "))}</p>
+          <p class="why">{Controls.visible(item.reasons.join("; "))}</p>
         )}
       </header>
       <h3>Prompt</h3>
-      <pre>{Words.visible(item.prompt)}</pre>
+      <pre>{Controls.visible(item.prompt)}</pre>
       <h3>Answer</h3>
       {isEditing ? (
         <textarea
@@ -132,7 +133,7 @@ export const ReviewItem = ({ item, onSay }: { readonly item: ReviewData.ReviewIt
           onInput={(event) => setText(event.currentTarget.value)}
         />
       ) : (
-        <pre class="answer">{Words.visible(item.answer)}</pre>
+        <pre class="answer">{Controls.visible(item.answer)}</pre>
       )}
       <Choices item={item} onSay={onSay} />
       <Verdicts isEditing={isEditing} text={text} onEdit={setEditing} onSay={onSay} />

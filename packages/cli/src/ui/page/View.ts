@@ -1,7 +1,6 @@
 /** What every view of a run is given. */
 import type * as RetryRun from "../RetryRun.ts"
 import type * as RunData from "../RunData.ts"
-import type * as Totals from "../Totals.ts"
 import type * as Route from "./Route.ts"
 
 /** What the store knows of a run. Parts of the report are as the command writes them in JSON. */
@@ -10,7 +9,7 @@ export interface Summary {
   readonly options: { readonly file?: string; readonly budget?: ReadonlyArray<string> }
   readonly report: {
     readonly nodes: ReadonlyArray<{ readonly name: string; readonly kind: string }>
-    readonly spent: ReadonlyArray<Totals.Spent>
+    readonly spent: ReadonlyArray<RunData.Spent>
     readonly summary: null | {
       readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
       readonly nodes: ReadonlyArray<{

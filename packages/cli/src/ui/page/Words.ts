@@ -88,8 +88,3 @@ export const shortened = (text: string, most = 160): string => {
 
 /** A position without the folders of its file. */
 export const place = (position: string): string => position.slice(position.lastIndexOf("/") + 1)
-
-/** Text of others that was sent as it is: what controls the direction of text is seen. */
-export const visible = (text: string): string =>
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
-  text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd")
