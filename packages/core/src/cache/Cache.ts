@@ -64,11 +64,9 @@ export const layer = (
         const store = keepGoing(yield* CacheStore.CacheStore)
         const keyFor = keysOf(options.namespace, next.layers ?? [], yield* Closure.Current)
         const calls = SingleFlight.make<ModelResponse.ModelResponse, AiError.AiError>()
-        const read = (key: string, request: ModelRequest.ModelRequest) =>
-          Effect.withFiber((fiber) =>
-            Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) =>
-              text === undefined ? undefined : recall(text, request, fiber)
-            )
+        const read = (key: string, asked: Asked) =>
+          Effect.map(store.get(key, asked.clock.currentTimeMillisUnsafe()), (text) =>
+            text === undefined ? undefined : recall(text, asked)
           )
 
         const write = writer({ store, keyFor, timeToLive })
@@ -76,17 +74,18 @@ export const layer = (
         const lookup = <R extends ModelRequest.ModelRequest>(
           key: string,
           request: R,
-          resolved: R
+          resolved: R,
+          asked: Asked
         ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
           const isShared = calls.has(key)
-          const shared = calls.run(
-            key,
-            store.once(
-              key,
-              read(key, request),
-              Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
-            )
-          ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+          const sent = Effect.flatMap(next.send(request), (response) => {
+            const written = write(key, resolved, response, asked)
+            return written === undefined ? Effect.succeed(response) : Effect.as(written, response)
+          })
+          const shared = calls.run(key, store.once(key, read(key, asked), sent)) as Effect.Effect<
+            ModelResponse.ResponseTo<R>,
+            AiError.AiError
+          >
           return isShared
             ? Effect.map(shared, (response) => ModelResponse.again(structuredClone(response), "shared"))
             : shared
@@ -95,12 +94,13 @@ export const layer = (
         const several = severalBy({ keyFor, read, send: next.send, write })
         const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
-            const call = fiber.getRef(CallContext.CallContext)
+            const asked = askedBy(request, fiber)
+            const { call } = asked
             if (call.cache === "off") return next.send(request)
             const resolved = next.resolve(request, call)
             return isSeveral(request)
-              ? several(request, resolved, call.values)
-              : lookup(keyFor(resolved, call.values, request), request, resolved)
+              ? several(request, resolved, asked)
+              : lookup(keyFor(resolved, call.values, request), request, resolved, asked)
           })
         const peek = (
           request: ModelRequest.ModelRequest,
@@ -111,7 +111,9 @@ export const layer = (
                 Effect.forEach(CachedTexts.each(request), (text) => peek(text, call)),
                 CachedTexts.joined
               )
-            : Effect.suspend(() => read(keyFor(next.resolve(request, call), call.values, request), request))
+            : Effect.withFiber((fiber) =>
+                read(keyFor(next.resolve(request, call), call.values, request), askedBy(request, fiber))
+              )
         return {
           send,
           resolve: next.resolve,
@@ -185,29 +187,45 @@ const writer =
     key: string,
     resolved: ModelRequest.ModelRequest,
     response: ModelResponse.ModelResponse,
-    arrived: ModelRequest.ModelRequest
-  ): Effect.Effect<void> =>
-    Effect.withFiber<void>((fiber) => {
-      const call = fiber.getRef(CallContext.CallContext)
-      if (
-        response.origin !== "provider"
-        || !isTaken(resolved, response, fiber)
-        || !Duration.isPositive(timeToLive)
-        || call.accept(response) !== undefined
-      ) {
-        return Effect.void
-      }
-      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      // When another model has answered below, its answer is stored under that model's key.
-      const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
-      return store.set({
-        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel), call.values, arrived) : key,
-        value: JSON.stringify({ ...response, paid: payerOf(call) }),
-        model: response.model,
-        createdAt: now,
-        expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
-      })
+    asked: Asked
+  ): Effect.Effect<void> | undefined => {
+    const { call, clock, request } = asked
+    if (
+      response.origin !== "provider"
+      || !isTaken(resolved, response, asked)
+      || !Duration.isPositive(timeToLive)
+      || call.accept(response) !== undefined
+    ) {
+      return undefined
+    }
+    const now = clock.currentTimeMillisUnsafe()
+    // When another model has answered below, its answer is stored under that model's key.
+    const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
+    return store.set({
+      key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel), call.values, request) : key,
+      value: JSON.stringify({ ...response, paid: payerOf(call) }),
+      model: response.model,
+      createdAt: now,
+      expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
     })
+  }
+
+/** A request as it arrived, and what its caller wants of the answer. */
+interface Asked {
+  readonly request: ModelRequest.ModelRequest
+  readonly call: CallContext.CallContext
+  readonly clock: Clock.Clock
+  /** Whether an answer that is not complete is accepted. */
+  readonly keepsAll: boolean
+}
+
+/** Read once: the work of a shared call outlives the fiber that began it. */
+const askedBy = (request: ModelRequest.ModelRequest, fiber: Fiber.Fiber<unknown, unknown>): Asked => ({
+  request,
+  call: fiber.getRef(CallContext.CallContext),
+  clock: fiber.getRef(Clock.Clock),
+  keepsAll: fiber.getRef(ModelSettings.ModelSettings).truncated === "keep"
+})
 
 const ORDER: LayerAnnotations.Order = {
   above: [
@@ -216,15 +234,12 @@ const ORDER: LayerAnnotations.Order = {
 }
 
 /** A stored answer, if the caller accepts it. What this row has paid for itself is returned as it came. */
-const recall = (
-  text: string,
-  request: ModelRequest.ModelRequest,
-  fiber: Fiber.Fiber<unknown, unknown>
-): ModelResponse.ModelResponse | undefined => {
+const recall = (text: string, asked: Asked): ModelResponse.ModelResponse | undefined => {
+  const { call, request } = asked
   const kept = parse(text, answerTag[request._tag])
-  if (kept === undefined || !isTaken(request, kept.response, fiber)) return undefined
-  if (fiber.getRef(CallContext.CallContext).accept(kept.response) !== undefined) return undefined
-  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(CallContext.CallContext))
+  if (kept === undefined || !isTaken(request, kept.response, asked)) return undefined
+  if (call.accept(kept.response) !== undefined) return undefined
+  return kept.paid !== undefined && kept.paid === payerOf(call)
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
 }
@@ -235,12 +250,12 @@ const recall = (
 const isTaken = (
   request: ModelRequest.ModelRequest,
   response: ModelResponse.ModelResponse,
-  fiber: Fiber.Fiber<unknown, unknown>
+  { keepsAll }: Asked
 ): boolean =>
   response._tag !== "CompletionResponse" || request._tag !== "Completion"
     ? ModelResponse.isComplete(response)
     : (request.tools.length > 0 || response.parts.every((part) => part.type !== "tool-call"))
-      && (ModelResponse.isComplete(response) || fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
+      && (ModelResponse.isComplete(response) || keepsAll)
 
 const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Embedding" && request.inputs.length > 1
@@ -248,29 +263,24 @@ const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
 /** Answers an embedding request text by text. */
 const severalBy = (cache: {
   readonly keyFor: KeyFor
-  readonly read: (
-    key: string,
-    request: ModelRequest.Embedding
-  ) => Effect.Effect<ModelResponse.ModelResponse | undefined>
+  readonly read: (key: string, asked: Asked) => Effect.Effect<ModelResponse.ModelResponse | undefined>
   readonly send: ModelClient.Send
-  readonly write: (
-    key: string,
-    resolved: ModelRequest.ModelRequest,
-    response: ModelResponse.ModelResponse,
-    arrived: ModelRequest.ModelRequest
-  ) => Effect.Effect<void>
+  readonly write: ReturnType<typeof writer>
 }): (<R extends ModelRequest.ModelRequest>(
   request: R,
   resolved: R,
-  values: RowValues.Values
+  asked: Asked
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>) => {
-  return (request, resolved, values) => {
+  return (request, resolved, asked) => {
+    const { values } = asked.call
+    const of = (request: ModelRequest.Embedding) =>
+      [cache.keyFor(request, values, request), { ...asked, request }] as const
     const texts: CachedTexts.Texts = {
-      read: (request) =>
-        cache.read(cache.keyFor(request, values, request), request) as Effect.Effect<
-          ModelResponse.EmbeddingResponse | undefined
-        >,
-      write: (request, response) => cache.write(cache.keyFor(request, values, request), request, response, request),
+      read: (request) => cache.read(...of(request)) as Effect.Effect<ModelResponse.EmbeddingResponse | undefined>,
+      write: (request, response) => {
+        const [key, asked] = of(request)
+        return cache.write(key, request, response, asked) ?? Effect.void
+      },
       send: cache.send
     }
     return CachedTexts.send(
@@ -341,15 +351,13 @@ const parse = (
 const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
   let broken = false
   const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
-    Effect.suspend(() =>
-      broken
-        ? Effect.succeed(otherwise)
-        : Effect.catch(use(), (error) => {
-            if (broken) return Effect.succeed(otherwise)
-            broken = true
-            return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)
-          })
-    )
+    broken
+      ? Effect.succeed(otherwise)
+      : Effect.catch(Effect.suspend(use), (error) => {
+          if (broken) return Effect.succeed(otherwise)
+          broken = true
+          return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)
+        })
   const { once } = store
   return {
     /** Processes that share the store send an equal request once. */

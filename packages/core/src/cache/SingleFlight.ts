@@ -7,7 +7,7 @@
  * @internal
  */
 import type * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -15,13 +15,19 @@ import * as Fiber from "effect/Fiber"
 /** Replaces a result when the caller that ran the work was interrupted: another caller runs it. */
 const INTERRUPTED: unique symbol = Symbol("interrupted")
 
+type Result<A, E> = Exit.Exit<A, E> | typeof INTERRUPTED
+
+/** Receives the result of work. */
+type Waiter<A, E> = (result: Result<A, E>) => void
+
 /** Work in flight. */
 interface Shared<A, E> {
-  waiters: number
+  readonly waiters: Set<Waiter<A, E>>
   /** Whether the work has its own fiber, and does not run in that of its first caller. */
   readonly isForked: boolean
-  readonly done: Deferred.Deferred<A | typeof INTERRUPTED, E>
   fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** Work that ends at once has ended before its first caller waits. */
+  result: Result<A, E> | undefined
 }
 
 export interface SingleFlight<A, E> {
@@ -46,7 +52,7 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
   }
 
   const begin = (key: string, isForked: boolean): Shared<A, E> => {
-    const shared: Shared<A, E> = { waiters: 0, isForked, done: Deferred.makeUnsafe(), fiber: undefined }
+    const shared: Shared<A, E> = { waiters: new Set(), isForked, fiber: undefined, result: undefined }
     calls.set(key, shared)
     return shared
   }
@@ -57,38 +63,44 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
       // Only the last caller interrupts a forked fiber, so an interruption from within is its result.
       const isInterrupted =
         !shared.isForked && Exit.isFailure(exit) && (Exit.hasInterrupts(exit) || isOwnFailure(exit.cause))
-      Deferred.doneUnsafe(shared.done, isInterrupted ? Exit.succeed(INTERRUPTED) : exit)
+      shared.result = isInterrupted ? INTERRUPTED : exit
+      for (const waiter of shared.waiters) waiter(shared.result)
       return undefined
     })
 
   /** Waits for the result; the last caller to be interrupted interrupts the work. */
-  const wait = (key: string, shared: Shared<A, E>): Effect.Effect<A | typeof INTERRUPTED, E> => {
-    shared.waiters++
-    return Effect.onInterrupt(Deferred.await(shared.done), () => {
-      if (--shared.waiters > 0 || shared.fiber === undefined) return Effect.void
+  const wait = <R>(
+    key: string,
+    shared: Shared<A, E>,
+    resume: (effect: Effect.Effect<A, E, R>) => void,
+    again: Effect.Effect<A, E, R>
+  ): Effect.Effect<void> | undefined => {
+    const waiter: Waiter<A, E> = (result) => resume(result === INTERRUPTED ? again : result)
+    if (shared.result !== undefined) {
+      waiter(shared.result)
+      return undefined
+    }
+    shared.waiters.add(waiter)
+    return Effect.suspend(() => {
+      shared.waiters.delete(waiter)
+      if (shared.waiters.size > 0 || shared.fiber === undefined) return Effect.void
       leave(key, shared)
       return Fiber.interrupt(shared.fiber)
     })
   }
 
   const run = <R>(key: string, work: Effect.Effect<A, E, R>, isOwn = false): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => {
+    Effect.withFiber((caller) => {
       const known = calls.get(key)
       if (known === undefined && isOwn) return ending(key, begin(key, false), work)
-      const shared = known ?? begin(key, true)
-      const started =
-        known === undefined
-          ? Effect.map(Effect.forkDetach(ending(key, shared, work), { startImmediately: true }), (fiber) => {
-              shared.fiber = fiber
-            })
-          : Effect.void
-      return Effect.flatMap(
-        Effect.andThen(
-          started,
-          Effect.suspend(() => wait(key, shared))
-        ),
-        (result) => (result === INTERRUPTED ? run(key, work, isOwn) : Effect.succeed(result))
-      )
+      return Effect.callback((resume) => {
+        const current = known ?? calls.get(key)
+        const shared = current ?? begin(key, true)
+        // In the context of its first caller: the ledger and budgets read the row from it.
+        if (current === undefined)
+          shared.fiber = Effect.runForkWith(caller.context as Context.Context<R>)(ending(key, shared, work))
+        return wait(key, shared, resume, run(key, work, isOwn))
+      })
     })
 
   return { has: (key) => calls.has(key), run }

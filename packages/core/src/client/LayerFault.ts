@@ -8,7 +8,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
-import type { ResponseTo } from "../model/ModelResponse.ts"
+import type { ModelResponse, ResponseTo } from "../model/ModelResponse.ts"
 import type { Send } from "./Send.ts"
 import * as Suspension from "./Suspension.ts"
 
@@ -63,25 +63,30 @@ const withName = <E>(name: string, cause: Cause.Cause<E>): Cause.Cause<E> => {
 /** A function that sends, with the name of its layer in what it does wrong. */
 export const named = (name: string, send: Send): Send => {
   /** Not called when the row itself is interrupted from outside. */
-  const onFailure = <R extends ModelRequest>(
-    cause: Cause.Cause<AiError.AiError>
-  ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
+  const onFailure = (cause: Cause.Cause<AiError.AiError>): Effect.Effect<never, AiError.AiError> => {
     if (Cause.hasInterruptsOnly(cause) && !Suspension.isSuspended(cause))
       return Effect.die(new LayerFault(`layer ${name} interrupted the call`))
     return Effect.failCause(withName(name, cause))
   }
-  return <R extends ModelRequest>(request: R) => {
-    const tag = `${request._tag}Response`
-    return Effect.matchCauseEffect(
-      Effect.suspend(() => send(request)),
-      {
-        onFailure: (cause) => onFailure<R>(cause),
-        onSuccess: (response) =>
-          // An author may have cast: what comes from a layer is checked like what comes from outside.
-          response?._tag === tag
-            ? Effect.succeed(response)
-            : Effect.die(new LayerFault(`layer ${name} returned something that is not a ${tag}`))
-      }
-    )
+  /** An author may have cast: what comes from a layer is checked like what comes from outside. */
+  const checks = (tag: ModelResponse["_tag"]) => ({
+    onFailure,
+    onSuccess: (response: ModelResponse) =>
+      response?._tag === tag
+        ? Effect.succeed(response)
+        : Effect.die(new LayerFault(`layer ${name} returned something that is not a ${tag}`))
+  })
+  const byTag = {
+    Completion: checks("CompletionResponse"),
+    Embedding: checks("EmbeddingResponse"),
+    Decision: checks("DecisionResponse")
   }
+  return <R extends ModelRequest>(request: R) =>
+    Effect.suspend(() => {
+      try {
+        return Effect.matchCauseEffectEager(send(request), byTag[request._tag])
+      } catch (defect) {
+        return onFailure(Cause.die(defect))
+      }
+    }) as Effect.Effect<ResponseTo<R>, AiError.AiError>
 }

@@ -61,13 +61,35 @@ export const leftOut = (
   return (provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.leftOut?.(request)) ?? []
 }
 
+/** The providers of a stack with several, each with the beginning of its models' names. */
+interface Providers {
+  readonly prefixes: ReadonlyArray<readonly [prefix: string, provider: LayerInfo | undefined]>
+  readonly last: LayerInfo | undefined
+}
+
+const known = new WeakMap<ReadonlyArray<LayerInfo>, Providers>()
+
+/** Calls ask for their provider several times: the layers of a stack are read once. */
+const providersOf = (layers: ReadonlyArray<LayerInfo>): Providers => {
+  let made = known.get(layers)
+  if (made === undefined) {
+    const heads = LayerAnnotations.headsOf(layers)
+    made = {
+      prefixes: heads.map((at, index) => [
+        LayerAnnotations.get(layers[at]!, LayerAnnotations.ModelPrefix)!,
+        layers[(heads[index + 1] ?? layers.length) - 1]
+      ]),
+      last: layers.at(-1)
+    }
+    known.set(layers, made)
+  }
+  return made
+}
+
 const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
-  const heads = LayerAnnotations.headsOf(layers)
-  const head = heads.findIndex((at) =>
-    model.startsWith(LayerAnnotations.get(layers[at]!, LayerAnnotations.ModelPrefix)!)
-  )
-  const end = head < 0 ? undefined : heads[head + 1]
-  return layers[(end ?? layers.length) - 1]
+  const { last, prefixes } = providersOf(layers)
+  const own = prefixes.find(([prefix]) => model.startsWith(prefix))
+  return own === undefined ? last : own[1]
 }
 
 /** Tests whether a stack, and the stack of each of several providers, ends in a provider. */

@@ -176,13 +176,16 @@ const isSecretName = (name: string): boolean => {
 const bearer = expressions("\\b", String.raw`(Bearer\s+)[\w.~+/=-]{8,}`, "gi")
 const key = expressions("\\b", String.raw`sk-[\w-]{16,}`, "g")
 
+/** What a text has that one of the two may match: most texts are names without it. */
+const MAY_HAVE_KEY = /bearer\s|sk-/i
+
 /** Replaces every known secret, and whatever follows `Bearer`, with `[secret]`. */
 export const mask = (text: string): string => {
   const of = text.includes("\\") ? "escaped" : "plain"
   let out = text
   for (const value of known) if (out.includes(value)) out = out.replaceAll(value, MASK)
   if (short !== undefined) out = out.replace(short[of], MASK)
-  return out.replace(bearer[of], `$1${MASK}`).replace(key[of], MASK)
+  return MAY_HAVE_KEY.test(out) ? out.replace(bearer[of], `$1${MASK}`).replace(key[of], MASK) : out
 }
 
 /** Encodes a value as JSON whose texts are masked: a secret that is a number leaves the numbers alone. */

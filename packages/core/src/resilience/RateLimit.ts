@@ -2,7 +2,7 @@
  * Stays within the provider's rate limits: requests and tokens per minute, for each model, shared by all steps of a
  * flow.
  *
- * **Details** Each model has two token buckets of `effect/persistence/RateLimiter`. Before a call its tokens are taken
+ * **Details** Each model has two token buckets. Before a call its tokens are taken
  * (counted input, expected output); the difference to its real usage is settled with the next call. The buckets of a run
  * with workers are shared, and pace its requests: no minute has more than the limit. Limits in the provider's headers are
  * learned and apply in addition to the options. When the provider refuses a call and names a
@@ -25,6 +25,7 @@ import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as SharedState from "../client/SharedState.ts"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -45,6 +46,7 @@ import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
 import * as Patience from "./Patience.ts"
 import * as RatePace from "./RatePace.ts"
+import * as TokenBucket from "./TokenBucket.ts"
 
 /** The options of `RateLimit.layer`. */
 export interface Options {
@@ -98,27 +100,87 @@ const lower = (own: number | undefined, reported: number | undefined): number | 
 export const layerShared = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
-  make(options, () => Effect.map(RateLimiter.RateLimiter, alone))
+  make(options, () => Effect.map(RateLimiter.RateLimiter, byEffect))
 
 /** Limits the calls of this process. Runs at the same time, over one store, share the limits of an account. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   make(options, ({ layers }) =>
     Effect.flatMap(SharedState.Limiters, (limiters) =>
       limiters === undefined
-        ? Effect.map(SharedState.at(layers, "RateLimiter", inMemory), alone)
-        : SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers)))
+        ? SharedState.at(
+            layers,
+            "RateLimiter",
+            Effect.sync(() => inProcess(TokenBucket.make()))
+          )
+        : Effect.map(SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers))), byPace)
     )
   )
 
+/** What a call takes of its limits, or gives back. */
+interface Turn {
+  readonly key: string
+  readonly requests: { readonly limit: number; readonly amount: number } | undefined
+  readonly tokens: { readonly limit: number; readonly amount: number } | undefined
+}
+
 /** Where limits are kept, and how other processes learn of a pause. */
-interface Limiter extends Pick<SharedState.SharedLimiter, "limiter"> {
+interface Limiter {
+  /** Takes a turn. Returns the milliseconds until the limits have room for it: at once, where nobody is asked. */
+  readonly take: (turn: Turn, now: number) => number | Effect.Effect<number>
   readonly pause: SharedState.SharedLimiter["pause"] | undefined
 }
 
-/** A limiter whose pauses no other process knows. */
-const alone = (limiter: RateLimiter.RateLimiter): Limiter => ({ limiter, pause: undefined })
+const requestsOf = (key: string): string => `requests/${key}`
+const tokensOf = (key: string): string => `tokens/${key}`
 
-const inMemory = RateLimiter.make.pipe(Effect.provide(RateLimiter.layerStoreMemory))
+/** Limits of this process alone. */
+const inProcess = (buckets: TokenBucket.TokenBuckets): Limiter => ({
+  take: ({ key, requests, tokens }, now) =>
+    Math.max(
+      requests === undefined ? 0 : buckets.take(requestsOf(key), requests.limit, requests.amount, now),
+      tokens === undefined ? 0 : buckets.take(tokensOf(key), tokens.limit, tokens.amount, now)
+    ),
+  pause: undefined
+})
+
+const consume = (
+  limiter: RateLimiter.RateLimiter,
+  key: string,
+  limit: number,
+  tokens: number,
+  window = WINDOW
+): Effect.Effect<number> =>
+  Effect.map(
+    Effect.orDie(limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", window, key, limit, tokens })),
+    ({ delay }) => Duration.toMillis(delay)
+  )
+
+/** Takes from both buckets of a limiter. `RateLimiter` accepts negative tokens as a refund. */
+const takeOf = (
+  limiter: RateLimiter.RateLimiter,
+  takeRequests: (key: string, limit: number, amount: number) => Effect.Effect<number>
+): Limiter["take"] =>
+  Effect.fnUntraced(function* ({ key, requests, tokens }) {
+    const forRequests =
+      requests === undefined ? 0 : yield* takeRequests(requestsOf(key), requests.limit, requests.amount)
+    const forTokens = tokens === undefined ? 0 : yield* consume(limiter, tokensOf(key), tokens.limit, tokens.amount)
+    return Math.max(forRequests, forTokens)
+  })
+
+/** A limiter whose pauses no other process knows. */
+const byEffect = (limiter: RateLimiter.RateLimiter): Limiter => ({
+  take: takeOf(limiter, (key, limit, amount) => consume(limiter, key, limit, amount)),
+  pause: undefined
+})
+
+/** A limiter that processes share. Its requests are paced: no minute has more than the limit. */
+const byPace = ({ limiter, pause }: SharedState.SharedLimiter): Limiter => ({
+  take: takeOf(limiter, (key, limit, amount) => {
+    const { burst, perMinute } = RatePace.of(limit)
+    return consume(limiter, key, burst, amount, Duration.times(WINDOW, burst / perMinute))
+  }),
+  pause
+})
 
 const make = <R>(
   options: Options,
@@ -169,16 +231,19 @@ const make = <R>(
             const limits = limitsOf(of === undefined ? model : `by ${of}`)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
-            const observe = (observed: RateLimitHeaders.Observed) =>
-              learn(limits.known, observed, clock.currentTimeMillisUnsafe())
-            const sent =
+            const { known } = limits
+            const sent = ended(
               of === undefined
-                ? watched(limits.known, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
-                : next.send(request)
-            const shared = pause === undefined ? sent : sharing(pause, model, limits, clock, sent)
-            return Effect.flatMap(waitForTurn(limiter, { model, of }, limits, expected), () =>
-              limits.tokens === undefined ? shared : settle(limits.known, expected, shared)
+                ? RunHooks.provide({ onLimits: (observed) => learn(known, observed, clock.currentTimeMillisUnsafe()) })(
+                    next.send(request)
+                  )
+                : next.send(request),
+              limits,
+              { clock, expected, isOwn: of !== undefined }
             )
+            const shared = pause === undefined ? sent : sharing(pause, model, limits, clock, sent)
+            const turn = waitForTurn(limiter, { model, of }, limits, expected, clock)
+            return turn === undefined ? shared : Effect.flatMap(turn, () => shared)
           })
         return send
       }),
@@ -208,47 +273,36 @@ const expectedTokens = (
   return Math.min(input + Math.ceil(expected), limit)
 }
 
-const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number, window = WINDOW) =>
-  Effect.orDie(limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", window, key, limit, tokens }))
-
-/** Takes turns of a limit of requests. Processes that share one are paced: no minute has more than the limit. */
-const takeRequests = ({ limiter, pause }: Limiter, key: string, limit: number, requests: number) => {
-  if (pause === undefined) return take(limiter, `requests/${key}`, limit, requests)
-  const { burst, perMinute } = RatePace.of(limit)
-  return take(limiter, `requests/${key}`, burst, requests, Duration.times(WINDOW, burst / perMinute))
-}
-
-/** Waits until both buckets have room and no pause is set. A call that ends before its turn gives back what it took. */
+/**
+ * Waits until both buckets have room and no pause is set; `undefined` where a call may go at once. A call that ends before
+ * its turn gives back what it took.
+ */
 const waitForTurn = (
-  shared: Limiter,
-  { model, of }: { readonly model: string; readonly of: string | undefined },
+  limiter: Limiter,
+  asked: { readonly model: string; readonly of: string | undefined },
   limits: Applied,
-  tokens: number
-): Effect.Effect<void, AiError.AiError> =>
-  Effect.gen(function* () {
-    const { limiter } = shared
-    const { known, place } = limits
-    const key = `${of === undefined ? model : `by ${of}`}${place}`
-    const [perRequests, perTokens] = [limits.requests, limits.tokens]
-    let millis = 0
-    if (perRequests !== undefined) {
-      millis = Duration.toMillis((yield* takeRequests(shared, key, perRequests, 1)).delay)
-    }
-    if (perTokens !== undefined) {
-      // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
-      const { owed } = known
-      known.owed = 0
-      const { delay } = yield* take(limiter, `tokens/${key}`, perTokens, tokens + owed)
-      millis = Math.max(millis, Duration.toMillis(delay))
-    }
-    const giveBack = Effect.gen(function* () {
-      if (perRequests !== undefined) yield* takeRequests(shared, key, perRequests, -1)
-      if (perTokens !== undefined) yield* take(limiter, `tokens/${key}`, perTokens, -tokens)
-    })
-    yield* Effect.onExit(paused({ model, of }, limits, millis), (exit) =>
-      Exit.isFailure(exit) ? giveBack : Effect.void
-    )
+  tokens: number,
+  clock: Clock.Clock
+): Effect.Effect<void, AiError.AiError> | undefined => {
+  const { known, place, requests, tokens: perTokens } = limits
+  const turnOf = (count: number, amount: number): Turn => ({
+    key: `${asked.of === undefined ? asked.model : `by ${asked.of}`}${place}`,
+    requests: requests === undefined ? undefined : { limit: requests, amount: count },
+    tokens: perTokens === undefined ? undefined : { limit: perTokens, amount }
   })
+  const take = (count: number, amount: number) => limiter.take(turnOf(count, amount), clock.currentTimeMillisUnsafe())
+  const giveBack = Effect.suspend(() => {
+    const taken = take(-1, -tokens)
+    return typeof taken === "number" ? Effect.void : taken
+  })
+  const wait = (millis: number) =>
+    Effect.onExit(paused(asked, limits, millis), (exit) => (Exit.isFailure(exit) ? giveBack : Effect.void))
+  const owed = perTokens === undefined ? 0 : known.owed
+  if (perTokens !== undefined) known.owed = 0
+  const taken = take(1, tokens + owed)
+  if (typeof taken !== "number") return Effect.flatMap(taken, wait)
+  return taken <= 0 && known.pausedUntil <= clock.currentTimeMillisUnsafe() ? undefined : wait(taken)
+}
 
 /** Waits for a time, and until no pause is set. */
 const paused = (
@@ -272,18 +326,21 @@ const pause = (model: string, milliseconds: number, of?: string): Effect.Effect<
   RunHooks.wait("rate limit", milliseconds, { model, of })
 
 /**
- * Records how much more or less the answer used than was taken for it; all of it after a failure without an answer.
+ * Records how much more or less the answer used than was taken for it, all of it after a failure without an answer; and
+ * refusals, unless the limit is the author's own.
  */
-const settle = <A extends ModelResponse.ModelResponse, E, R>(
-  limits: Limits,
-  expected: number,
-  call: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
+const ended = <A extends ModelResponse.ModelResponse, R>(
+  call: Effect.Effect<A, AiError.AiError, R>,
+  { known, tokens }: Applied,
+  { clock, expected, isOwn }: { readonly clock: Clock.Clock; readonly expected: number; readonly isOwn: boolean }
+): Effect.Effect<A, AiError.AiError, R> =>
   Effect.onExitPrimitive(call, (exit) => {
     if (Exit.isFailure(exit)) {
-      limits.owed -= expected
-    } else if (exit.value.usage !== undefined) {
-      limits.owed += Usage.totalTokens(exit.value.usage) - expected
+      if (tokens !== undefined) known.owed -= expected
+      const failed = isOwn ? undefined : exit.cause.reasons.find(Cause.isFailReason)
+      if (failed !== undefined) refused(known, failed.error, clock.currentTimeMillisUnsafe())
+    } else if (tokens !== undefined && exit.value.usage !== undefined) {
+      known.owed += Usage.totalTokens(exit.value.usage) - expected
     }
     return undefined
   })
@@ -332,10 +389,6 @@ const sharing = <A, E, R>(
       )
     })
   )
-
-/** Records the refusals of a call. */
-const watched = <A, R>(limits: Limits, clock: Clock.Clock, call: Effect.Effect<A, AiError.AiError, R>) =>
-  Effect.tapError(call, (error) => Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe())))
 
 /** A refusal whose wait is in its body, or that has no headers. */
 const refused = (limits: Limits, error: AiError.AiError, now: number): void => {

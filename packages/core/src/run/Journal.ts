@@ -157,7 +157,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   }
 
   const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
-    Effect.map(results.get(key, step.isNew && options.workers !== true), (result) => toFound(key, result))
+    Effect.mapEager(results.get(key, step.isNew && options.workers !== true), (result) => toFound(key, result))
 
   /**
    * Tests whether a row keeps the result of an earlier version of the step: it did not fail in the run that is retried.
@@ -189,7 +189,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     })
 
   const orMissing = (found: Effect.Effect<JournalEntry, SqlError.SqlError, unknown>) =>
-    Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
+    Effect.catchEager(found, (error) => Effect.as(unreadable(error), nothing))
 
   return (input, sample, run, position) => {
     const text = StoredValue.content(input)
@@ -219,12 +219,15 @@ const sharing = ({ options, results }: Pick<Known, "options" | "results">) => {
       ? results.flights
       : undefined
   const kept = (key: string): Effect.Effect<Computed | undefined, SqlError.SqlError> =>
-    Effect.map(results.get(key), (result) => {
-      if (result === undefined || (result.expires_at !== null && Number(result.expires_at) <= options.at))
-        return undefined
-      const value = StoredValue.decode(result.value)
-      return Option.isSome(value) ? { text: result.value, value: value.value } : undefined
-    })
+    Effect.map(
+      Effect.suspend(() => results.get(key)),
+      (result) => {
+        if (result === undefined || (result.expires_at !== null && Number(result.expires_at) <= options.at))
+          return undefined
+        const value = StoredValue.decode(result.value)
+        return Option.isSome(value) ? { text: result.value, value: value.value } : undefined
+      }
+    )
   return (key: string, work: Effect.Effect<Computed, unknown, unknown>) =>
     flights === undefined ? work : flights.once(key, kept(key), work)
 }

@@ -265,7 +265,7 @@ const journaled = (
     const known = journal.find(input, 0, compute, row.position)
     return !Effect.isEffect(known)
       ? takeOver(row, input, slot, known)
-      : Effect.flatMap(known, (found) => {
+      : Effect.flatMapEager(known, (found) => {
           if (found._tag === "Hit") return takeOver(row, input, slot, found)
           const computed = attempt(row, slot, values, () =>
             Effect.map(journal.keep(found, input, compute), (result) => toValue(result, input))

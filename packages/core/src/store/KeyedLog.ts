@@ -19,7 +19,10 @@ import type * as Writer from "./Writer.ts"
 export interface KeyedLog<R extends LogEntry> {
   /** A row that is in memory: just written, or read ahead. */
   readonly peek: (key: string) => R | undefined
-  /** With `own`, only rows appended by this process count. */
+  /**
+   * A row, at once where no database is asked: run it when it is made. With `own`, only rows appended by this process
+   * count.
+   */
   readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void
   /** Work in flight of the processes of a server; `undefined` on SQLite. */
@@ -179,7 +182,7 @@ interface Keys {
   /** Reads keys of rows that other processes, or earlier ones, appended since the index was updated. */
   readonly refresh: Effect.Effect<void, SqlError.SqlError>
   /** Whether another process has written since the last check. */
-  readonly changed: Effect.Effect<boolean, SqlError.SqlError>
+  readonly changed: () => Effect.Effect<boolean, SqlError.SqlError>
   /** Moves the keys from memory to the index, with the next group of writes. */
   readonly settle: () => void
   readonly forget: () => void
@@ -271,13 +274,15 @@ export const index = (
 ): Effect.Effect<void, SqlError.SqlError> =>
   Effect.asVoid(database.transaction(tables.flatMap((table) => merging(table, `${table}_index`))))
 
+const no = Effect.succeed(false)
+
 /** Checks at most every `REFRESH` whether another process has written. */
 const makeChanged = (database: Database.Service): Keys["changed"] => {
   let version: unknown
   let checkedAt = Number.NEGATIVE_INFINITY
-  return Effect.suspend(() => {
+  return () => {
     const now = performance.now()
-    if (now - checkedAt < REFRESH) return Effect.succeed(false)
+    if (now - checkedAt < REFRESH) return no
     checkedAt = now
     return Effect.map(database.query("PRAGMA data_version"), (rows) => {
       const current = rows[0]?.["data_version"]
@@ -285,7 +290,7 @@ const makeChanged = (database: Database.Service): Keys["changed"] => {
       version = current
       return other
     })
-  })
+  }
 }
 
 /**
@@ -357,11 +362,11 @@ const onSqlite = <R extends LogEntry>(
   }
 
   const lookup = (key: string, own: boolean): Effect.Effect<R | undefined, SqlError.SqlError> =>
-    Effect.flatMap(keys.find(key, own), (id) => (id === undefined ? Effect.undefined : rows.at(id, key)))
+    Effect.flatMapEager(keys.find(key, own), (id) => (id === undefined ? Effect.undefined : rows.at(id, key)))
 
   /** Looks again when another process has written. */
   const lookAgain = (key: string) =>
-    Effect.flatMap(keys.changed, (other) =>
+    Effect.flatMapEager(keys.changed(), (other) =>
       other
         ? Effect.andThen(
             keys.refresh,
@@ -389,9 +394,11 @@ const onSqlite = <R extends LogEntry>(
       const known = peek(key)
       if (known !== undefined) return Effect.succeed(known)
       if (own || (!keys.isUnseen() && keys.isRecent(key))) return lookup(key, own)
-      const seen = keys.isUnseen() ? Effect.andThen(keys.changed, keys.refresh) : Effect.void
-      return Effect.flatMap(seen, () =>
-        Effect.flatMap(lookup(key, false), (found) => (found === undefined ? lookAgain(key) : Effect.succeed(found)))
+      const seen = keys.isUnseen() ? Effect.andThen(keys.changed(), keys.refresh) : Effect.void
+      return Effect.flatMapEager(seen, () =>
+        Effect.flatMapEager(lookup(key, false), (found) =>
+          found === undefined ? lookAgain(key) : Effect.succeed(found)
+        )
       )
     }
   }

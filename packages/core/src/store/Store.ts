@@ -427,12 +427,12 @@ export const layerCache: Layer.Layer<CacheStore.CacheStore, never, Store> = Laye
       const { flights } = answers
       return CacheStore.CacheStore.of({
         get: (key, now) =>
-          Effect.mapError(
-            Effect.map(
-              Effect.suspend(() => answers.get(key)),
-              (row) => (row === undefined || (row.expires_at !== null && row.expires_at <= now) ? undefined : row.value)
-            ),
-            unreadable
+          Effect.suspend(() =>
+            Effect.mapBothEager(answers.get(key), {
+              onFailure: unreadable,
+              onSuccess: (row) =>
+                row === undefined || (row.expires_at !== null && row.expires_at <= now) ? undefined : row.value
+            })
           ),
         set: (entry) =>
           Effect.suspend(() => {

@@ -202,7 +202,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private finish(body: string | Events.EventsOutcome): void {
     this.isOver = true
     clearTimeout(this.timer)
-    this.succeed({ status: this.status, url: this.url, header: (name) => this.header(name), body })
+    this.succeed({ status: this.status, url: this.url, header: getter(this.headers), body })
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
@@ -213,6 +213,15 @@ class Exchange implements Dispatcher.DispatchHandler {
       error instanceof AnswerLimit.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
     if (outcome !== undefined && Events.hasBody(outcome)) this.finish(outcome)
     else this.fail(error, this.controller !== undefined)
+  }
+}
+
+/** Dozens of names are looked up in the headers of an answer, most of them in vain: a map is quicker than the object. */
+const getter = (headers: { readonly [name: string]: string | Array<string> | undefined }) => {
+  const values = new Map(Object.entries(headers))
+  return (name: string): string | undefined => {
+    const value = values.get(name)
+    return Array.isArray(value) ? value[0] : value
   }
 }
 
