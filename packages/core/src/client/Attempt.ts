@@ -124,7 +124,9 @@ const larger = (one: Held | undefined, other: Held | undefined): Held | undefine
  * Calls every `onEnd`, whatever any of them does. It does not keep the request in memory: a batch has many, for long.
  */
 const endAll = (admissions: ReadonlyArray<Admission>): Admitted["end"] => {
-  const ends = admissions.flatMap(({ onEnd }) => onEnd ?? [])
+  const ends: Array<NonNullable<Admission["onEnd"]>> = []
+  for (const { onEnd } of admissions) if (onEnd !== undefined) ends.push(onEnd)
+  if (ends.length === 1) return ends[0]!
   const from = (at: number, ended: AttemptEnd): void => {
     if (at >= ends.length) return
     try {
@@ -184,7 +186,8 @@ export const admit = <R extends ModelRequest>(
   })
   const from = (at: number): Effect.Effect<Admitted<R>, AiError.AiError> => {
     for (let index = at; index < hooks.length; index++) {
-      const admission = hooks[index]!(limited ? { ...call, request, limited } : { ...call, request })
+      const isSame = request === call.request && limited === (call.limited === true)
+      const admission = hooks[index]!(isSame ? call : limited ? { ...call, request, limited } : { ...call, request })
       const known = immediate(admission)
       if (known !== undefined) take(known)
       else {

@@ -26,6 +26,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Telemetry from "effect/ai/Telemetry"
 import * as Tool from "effect/ai/Tool"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import type * as Fiber from "effect/Fiber"
@@ -41,6 +42,7 @@ import * as ObjectCheck from "../answer/ObjectCheck.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 import * as CallOutcome from "./CallOutcome.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -109,8 +111,8 @@ const isPlain = (
   options: { readonly toolkit?: unknown; readonly prompt: Prompt.RawInput }
 ): boolean =>
   options.toolkit === undefined
-  && !fiber.context.mapUnsafe.has(Tracer.Tracer.key)
-  && !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
+  && Context.getOrUndefined(fiber.context, Tracer.Tracer) === undefined
+  && Context.getOrUndefined(fiber.context, Telemetry.CurrentSpanTransformer) === undefined
 
 /** Refuses a call whose tools could not run: its answer would be paid for in vain. The types reject it, but a flow may not have been checked. */
 const withoutHandlers = (
@@ -333,7 +335,7 @@ const toRequest = (
       : {
           type: "json",
           name: options.responseFormat.objectName,
-          schema: AnswerSchema.of(options.responseFormat.schema).jsonSchema as Schema.Json
+          schema: RequestKey.constant(AnswerSchema.of(options.responseFormat.schema).jsonSchema) as Schema.Json
         },
   settings,
   providerOptions: providerOptions ?? {},

@@ -31,8 +31,13 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u
 /** Text for a terminal: secrets are masked, tabs and line breaks stay. */
 export const terminal = (text: string): string => Secret.mask(withoutControls(text))
 
+/** What all of them have: most texts have none. */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const ANY = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/
+
 /** Removes everything that controls a terminal. */
-export const withoutControls = (text: string): string => text.replace(SEQUENCES, "").replace(CONTROLS, "")
+export const withoutControls = (text: string): string =>
+  ANY.test(text) ? text.replace(SEQUENCES, "").replace(CONTROLS, "") : text
 
 /** The default length limit of a line. */
 const MOST = 2_000

@@ -297,12 +297,13 @@ const worth = (
       ? price
       : (priceOf(pricing, baselineModel, undefined, at) ?? priceOf(pricing, baselineModel, provider, at))
   if (price === undefined || routedFrom === undefined) return unknownWorth
+  // Most answers are not packed, in no tier and without a cached prompt: their figures are one.
   const own = chargeFor(price, response, usage)
-  const bare = Price.withoutPromptCache(usage)
-  const withTier = chargeFor(price, response, bare)
-  const full = Price.cost(price, bare)
+  const bare = Usage.hasPromptCache(usage) ? Price.withoutPromptCache(usage) : usage
+  const withTier = bare === usage ? own : chargeFor(price, response, bare)
+  const full = response.serviceTier === undefined ? withTier : Price.cost(price, bare)
   const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
-  const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
+  const baseline = routedFrom === price ? alone : Price.cost(routedFrom, response.unpacked ?? bare)
   const beside = besides(pricing, response, at)
   if (
     own === undefined
@@ -316,6 +317,8 @@ const worth = (
   // A reused answer is not part of a packed prompt now, even if it once was.
   const packed = alone - full
   const isReused = response.origin !== "provider"
+  if (!isReused && baseline === own && alone === own && withTier === own && beside === nothingBeside)
+    return { baseline, savings: LedgerEntry.noSavings }
   return {
     baseline,
     savings: {
@@ -345,8 +348,11 @@ const worthOfAside = (
     : { baseline: Money.zero, savings: { ...LedgerEntry.noSavings, asides: -cost } }
 }
 
+const nothingBeside = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
+
 /** The discarded answers of an answer: their cost, and the part that was not paid; `undefined` when not known. */
 const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
+  if (discarded.length === 0) return nothingBeside
   const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
   for (const { model, origin, provider, requestedModel, serviceTier, usage } of discarded) {
     const price = usage === undefined ? undefined : Pricing.priceOf(pricing, { model, provider, requestedModel }, at)

@@ -92,6 +92,8 @@ export const insertAttemptWhere = (
   params: [...LedgerColumns.attemptRow(run, entry), ...params]
 })
 
+const NO_SAVINGS = LedgerEntry.strategies.map(() => 0)
+
 const append =
   (writer: Writer.Writer, notes: CallNotes.CallNotes | undefined): LedgerRepo["append"] =>
   (run, entry) => {
@@ -122,7 +124,7 @@ const append =
       entry.baselineModel ?? null,
       entry.attempts,
       entry.baseline ?? null,
-      ...LedgerEntry.strategies.map((strategy) => savings[strategy]),
+      ...(savings === LedgerEntry.noSavings ? NO_SAVINGS : LedgerEntry.strategies.map((strategy) => savings[strategy])),
       entry.serviceTier ?? null
     ])
   }

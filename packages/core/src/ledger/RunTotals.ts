@@ -59,6 +59,7 @@ class Running implements LedgerEntry.LedgerTotals {
     }
     const { savings } = entry
     this.answers[entry.origin]++
+    if (savings === LedgerEntry.noSavings) return
     for (const strategy of LedgerEntry.strategies) this.savings[strategy] += savings[strategy]
   }
 
@@ -100,17 +101,26 @@ export interface RunTotals {
   readonly total: () => LedgerEntry.LedgerTotals
 }
 
+type Line = Pick<LedgerEntry.LedgerLine, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
+
 export const make = (): RunTotals => {
-  const lines = new Map<
-    string,
-    Pick<LedgerEntry.LedgerLine, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
-  >()
+  const lines = new Map<string, Line>()
   let total = new Running()
+  /** The line of the last entry: it is often that of the next one. */
+  let last: Line | undefined
   const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {
-    const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
-    let line = lines.get(key)
-    if (line === undefined) lines.set(key, (line = { step, provider, model, serviceTier, sums: new Running() }))
-    return line.sums
+    if (
+      last === undefined
+      || last.step !== step
+      || last.model !== model
+      || last.provider !== provider
+      || last.serviceTier !== serviceTier
+    ) {
+      const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
+      last = lines.get(key)
+      if (last === undefined) lines.set(key, (last = { step, provider, model, serviceTier, sums: new Running() }))
+    }
+    return last.sums
   }
   return {
     record: (entry) => {
@@ -119,6 +129,7 @@ export const make = (): RunTotals => {
     },
     clear: () => {
       lines.clear()
+      last = undefined
       total = new Running()
     },
     restore: (line) => {

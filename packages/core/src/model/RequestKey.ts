@@ -41,9 +41,29 @@ export const denyList: ReadonlySet<string> = new Set([
 /** Version of the format below. An entry stored under another version is never found. */
 export const version = 1
 
+const isSorted = (keys: ReadonlyArray<string>): boolean => {
+  for (let at = 1; at < keys.length; at++) if (keys[at - 1]! > keys[at]!) return false
+  return true
+}
+
+/** The canonical text of values that never change and that many requests have, such as the schema of a step's answers. */
+const constants = new WeakMap<object, string>()
+
+/**
+ * Makes the canonical text of a value once, for all requests that have it. It must not change from now on.
+ *
+ * @internal
+ */
+export const constant = <A extends object>(value: A): A => {
+  if (!constants.has(value)) constants.set(value, canonical(value))
+  return value
+}
+
 /** JSON with sorted object keys and without `undefined`. The caller's objects are not changed. */
 export const canonical = (value: unknown): string => {
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"
+  const known = constants.get(value)
+  if (known !== undefined) return known
   if (Array.isArray(value)) {
     let out = "["
     for (let i = 0; i < value.length; i++) out += i === 0 ? canonical(value[i]) : `,${canonical(value[i])}`
@@ -55,7 +75,10 @@ export const canonical = (value: unknown): string => {
   if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON())
   let out = "{"
   const record = value as Record<string, unknown>
-  for (const key of Object.keys(record).sort()) {
+  const keys = Object.keys(record)
+  if (!isSorted(keys)) keys.sort()
+  for (let at = 0; at < keys.length; at++) {
+    const key = keys[at]!
     const field = record[key]
     if (field === undefined) continue
     out += `${out.length === 1 ? "" : ","}${JSON.stringify(key)}:${canonical(field)}`
@@ -69,7 +92,10 @@ const toHex = (bytes: Uint8Array): string => {
   return out
 }
 
+const NO_OPTIONS = {}
+
 const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]): unknown => {
+  if (Object.keys(options).length === 0) return NO_OPTIONS
   const out: Record<string, unknown> = {}
   for (const [provider, fields] of Object.entries(options)) {
     out[provider] =
@@ -80,9 +106,28 @@ const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]):
   return out
 }
 
+/** A request with the options that count. Its fields are in the order of their names where they are known, and need no sorting. */
+const inOrder = (request: ModelRequest.ModelRequest): object => {
+  const providerOptions = relevantOptions(request.providerOptions)
+  if (request._tag !== "Completion") return { ...request, providerOptions }
+  const {
+    _tag,
+    messages,
+    model,
+    providerOptions: _,
+    responseFormat,
+    sample,
+    settings,
+    toolChoice,
+    tools,
+    ...more
+  } = request
+  return { _tag, messages, model, providerOptions, responseFormat, sample, settings, toolChoice, tools, ...more }
+}
+
 /** The hashed text: canonical JSON of version, namespace and request. */
 export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
-  canonical([version, namespace, { ...request, providerOptions: relevantOptions(request.providerOptions) }])
+  `[${version},${JSON.stringify(namespace)},${canonical(inOrder(request))}]`
 
 const encoder = new TextEncoder()
 

@@ -62,6 +62,17 @@ const fileTokens = (model: string, { content }: ModelRequest.Message): number =>
   return total
 }
 
+const counted = new WeakMap<Count, WeakMap<object, number>>()
+
+/** The tokens of a value that many requests share, as JSON: tools and schemas. */
+const sharedTokens = (count: Count, value: object): number => {
+  let known = counted.get(count)
+  if (known === undefined) counted.set(count, (known = new WeakMap()))
+  let tokens = known.get(value)
+  if (tokens === undefined) known.set(value, (tokens = count(JSON.stringify(value))))
+  return tokens
+}
+
 /** The input tokens of a request: its text, its files, its tools and its answer schema. */
 export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): number => {
   if (request._tag === "Embedding") return request.inputs.reduce((sum, input) => sum + count(input), 0)
@@ -75,7 +86,10 @@ export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): n
   let total = PER_REQUEST
   for (const message of request.messages)
     total += PER_MESSAGE + count(ModelRequest.messageText(message)) + fileTokens(request.model ?? "", message)
-  if (request.tools.length > 0) total += count(JSON.stringify(request.tools))
-  if (request.responseFormat.type === "json") total += count(JSON.stringify(request.responseFormat.schema))
+  if (request.tools.length > 0) total += sharedTokens(count, request.tools)
+  if (request.responseFormat.type === "json") {
+    const { schema } = request.responseFormat
+    total += typeof schema === "object" && schema !== null ? sharedTokens(count, schema) : count(JSON.stringify(schema))
+  }
   return total
 }

@@ -210,16 +210,18 @@ const parts = (figures: Figures) => {
     outputImage: part(figures.outputImage),
     searches: part(figures.searches)
   }
-  return Object.values(found).every((value) => value !== undefined)
-    ? (found as { readonly [F in keyof typeof found]: number })
-    : undefined
+  for (const name in found) if (found[name as keyof typeof found] === undefined) return undefined
+  return found as { readonly [F in keyof typeof found]: number }
 }
 
 type Parts = NonNullable<ReturnType<typeof parts>>
 
 /** The optional counts other than 0. */
-const others = (counts: Parts): Partial<Usage> =>
-  Object.fromEntries(rare.flatMap((name) => (counts[name] === 0 ? [] : [[name, counts[name]]])))
+const others = (counts: Parts): Partial<Usage> | undefined => {
+  let found: { [name in (typeof rare)[number]]?: number } | undefined
+  for (const name of rare) if (counts[name] !== 0) (found ??= {})[name] = counts[name]
+  return found
+}
 
 /** Input and output; the total may determine one of them. */
 const ends = (figures: Figures): readonly [input: number, output: number] | undefined => {
@@ -320,6 +322,10 @@ export const fromDisjoint = (figures: Figures): Usage | undefined => {
  */
 export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined =>
   usage !== undefined && (inputTokens(usage) === 0 || (showsSomething && outputTokens(usage) === 0)) ? undefined : usage
+
+/** Tests whether a part of the input was read from a cache of prompts, or written to it. */
+export const hasPromptCache = (usage: Usage): boolean =>
+  usage.cacheRead !== 0 || usage.cacheWrite !== 0 || usage.cacheWrite1h !== 0
 
 /** Tests whether a usage has a valid count in every class. */
 export const isSound = (usage: Usage): boolean =>

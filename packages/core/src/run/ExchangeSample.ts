@@ -112,7 +112,14 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
       : { answers: response.answers }
 
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
-const textOf = (value: object): string => JSON.stringify(value, shortened)
+const textOf = (value: object): string => {
+  const text = JSON.stringify(value)
+  const isPlain = text.length <= MOST_TEXT && !FILE.test(text) && Secret.mask(text) === text
+  return isPlain ? text : JSON.stringify(value, shortened)
+}
+
+/** What a file has in JSON. */
+const FILE = /"(?:base64|data)":"/
 
 const shortened = (name: string, field: unknown): unknown => {
   if (typeof field !== "string") return field

@@ -62,9 +62,15 @@ const failed = (cause: unknown): SqlError.SqlError =>
     })
   })
 
-/** Picodollars are too large for a number of JSON. */
-const lineOf = (note: Note): string =>
-  `${JSON.stringify(note.map((value) => (typeof value === "bigint" ? String(value) : value)))}\n`
+/** A value as JSON. Picodollars are too large for a number of it. */
+const jsonOf = (value: Note[number]): string =>
+  typeof value === "bigint" ? `"${value}"` : typeof value === "number" ? String(value) : JSON.stringify(value)
+
+const lineOf = (note: Note): string => {
+  let line = "["
+  for (let at = 0; at < note.length; at++) line += at === 0 ? jsonOf(note[at]!) : `,${jsonOf(note[at]!)}`
+  return `${line}]\n`
+}
 
 const keyOf = (run: number, call: number): string => `${run}/${call}`
 

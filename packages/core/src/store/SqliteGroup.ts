@@ -39,8 +39,12 @@ export const write = (
     let from = 0
     for (const size of SIZES) {
       for (; rows.length - from >= size; from += size) {
-        const params: Array<unknown> = []
-        for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
+        const { length } = table.columns
+        const params = new Array<unknown>(size * length)
+        for (let i = 0; i < size; i++) {
+          const row = rows[from + i]!
+          for (let column = 0; column < length; column++) params[i * length + column] = row[column]
+        }
         statements.push({ sql: insert(table, size), params })
         if (table.committed === undefined) continue
         // The rows of one statement have consecutive ids: the last one is enough.

@@ -40,7 +40,7 @@ export const tierOf = (value: unknown): { readonly serviceTier: string } | undef
 }
 
 /** The metadata of an answer. */
-export const metadata = (answer: Fields.Fields, { model, provider }: Options) => {
+export const metadata = (answer: Fields.Fields, { model, provider }: Options, usage: unknown = answer["usage"]) => {
   const id = Fields.words(answer["id"])
   return {
     provider,
@@ -48,7 +48,7 @@ export const metadata = (answer: Fields.Fields, { model, provider }: Options) =>
     requestedModel: model,
     ...(id === undefined ? undefined : { id }),
     ...tierOf(answer["service_tier"]),
-    ...OpenAiUsage.reportedCost(answer["usage"])
+    ...OpenAiUsage.reportedCost(usage)
   }
 }
 
@@ -171,13 +171,14 @@ const toolCallsOf = (message: Fields.Fields, provider: string): ReadonlyArray<Mo
 /** Other data of a message or call that must be sent back (Gemini, LiteLLM). */
 const EXTRAS = ["extra_content", "provider_specific_fields", "thinking_blocks"] as const
 
-const extrasOf = (fields: Fields.Fields): { readonly [name: string]: unknown } =>
-  Object.fromEntries(
-    EXTRAS.flatMap((name) => {
-      const value = fields[name]
-      return Fields.isRecord(value) || (Array.isArray(value) && value.length > 0) ? [[name, value]] : []
-    })
-  )
+const extrasOf = (fields: Fields.Fields): { readonly [name: string]: unknown } => {
+  const extras: { [name: string]: unknown } = {}
+  for (const name of EXTRAS) {
+    const value = fields[name]
+    if (Fields.isRecord(value) || (Array.isArray(value) && value.length > 0)) extras[name] = value
+  }
+  return extras
+}
 
 const usageOf = (answer: Fields.Fields): unknown =>
   [answer["usage"], Fields.fields(answer["x_groq"])["usage"], Fields.fields(firstOf(answer))["usage"]].find(
@@ -229,7 +230,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     const counted = usage(answer)
     return {
       _tag: "CompletionResponse",
-      ...metadata({ ...answer, usage: usageOf(answer) }, options),
+      ...metadata(answer, options, usageOf(answer)),
       ...(counted === undefined ? undefined : { usage: counted }),
       parts: [...reasoning, ...(content.text.length === 0 ? [] : [{ type: "text" as const, text }]), ...calls],
       finishReason: finishReason === "unknown" && calls.length > 0 ? "tool-calls" : finishReason,
@@ -241,7 +242,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
   return {
     read,
     usage,
-    answered: (answer) => metadata({ ...answer, usage: usageOf(answer) }, options),
+    answered: (answer) => metadata(answer, options, usageOf(answer)),
     assembly: ChatStream.make,
     isAnswer: (answer) => Fields.isRecord(Fields.fields(firstOf(answer))["message"])
   }

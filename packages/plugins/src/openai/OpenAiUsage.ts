@@ -14,8 +14,10 @@ import * as Usage from "@pipe/core/Usage"
 import * as Fields from "../provider/Fields.ts"
 
 /** The first value that is present. */
-const first = (...values: ReadonlyArray<unknown>): unknown =>
-  values.find((value) => value !== undefined && value !== null)
+const first = (...values: ReadonlyArray<unknown>): unknown => {
+  for (let at = 0; at < values.length; at++) if (Fields.isPresent(values[at])) return values[at]
+  return undefined
+}
 
 /** A figure that can be added to another. */
 const figure = (value: unknown): number =>

@@ -33,12 +33,14 @@ export const text = (value: unknown): string => JSON.stringify(wellFormed(value)
 /** A request that an API cannot express. Thrown while its body is made, it becomes an `InvalidRequestError`. */
 export class Unsupported extends Error {}
 
-/** Makes a body. What the provider cannot accept becomes a request that cannot be sent. */
-export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> =>
-  Effect.try({
-    try: f,
-    catch: (error) => AiError.make({ module, method: "send", reason: reasonOf(error) })
-  })
+/** Makes a body, at once. What the provider cannot accept becomes a request that cannot be sent. */
+export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> => {
+  try {
+    return Effect.succeed(f())
+  } catch (error) {
+    return Effect.fail(AiError.make({ module, method: "send", reason: reasonOf(error) }))
+  }
+}
 
 const reasonOf = (error: unknown): AiError.AiErrorReason => {
   const metadata = { [ModelFailure.unsentKey]: true }

@@ -163,10 +163,10 @@ export const make = (endpoint: Endpoint.Endpoint): Http => {
     Effect.gen(function* () {
       const response = yield* respond(method, path, sending, isLong)
       const header = (name: string) => response.headers.get(name)
-      yield* ObservedLimits.observe(response.status, header)
+      const now = yield* Clock.currentTimeMillis
+      yield* Effect.withFiberSucceed((fiber) => ObservedLimits.observe(fiber, { status: response.status, header }, now))
       if (response.ok) return response
       const text = yield* textOf(response)
-      const now = yield* Clock.currentTimeMillis
       return yield* Effect.fail(Reply.refused(endpoint, Reply.said(text), { status: response.status, header, now }))
     })
 

@@ -5,14 +5,16 @@
  */
 import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as RunHooks from "@pipe/core/RunHooks"
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 
 /** Without a listener the headers are not read. */
-export const observe = (status: number, get: RateLimitHeaders.Get): Effect.Effect<void> =>
-  Effect.withFiberSucceed((fiber) => {
-    const limits = fiber.getRef(RunHooks.RunHooks).onLimits
-    if (limits === undefined) return
-    const observed = RateLimitHeaders.observe(get, status, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-    if (observed !== undefined) limits(observed)
-  })
+export const observe = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  reply: { readonly status: number; readonly header: RateLimitHeaders.Get },
+  now: number
+): void => {
+  const limits = fiber.getRef(RunHooks.RunHooks).onLimits
+  if (limits === undefined) return
+  const observed = RateLimitHeaders.observe(reply.header, reply.status, now)
+  if (observed !== undefined) limits(observed)
+}

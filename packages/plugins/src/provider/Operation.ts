@@ -78,17 +78,19 @@ export const send = <R extends ModelRequest.ModelRequest, A extends ModelRespons
   const { body, learn, path } = operation
   const streamed = options.stream ? operation.streamed : undefined
   const format = operation.format(asked)
-  const call = Effect.flatMap(
-    Effect.flatMap(
-      Effect.suspend(() => body(request, asked)),
-      (made) =>
-        Body.make(endpoint.module, () => ({
-          to: path(asked.model, request).replace(/^(?!\/)/, "/"),
-          text: Body.encode(streamed === undefined ? made : streamed(made))
-        }))
-    ),
-    ({ text, to }) =>
-      Reply.answer(endpoint, format, transport(to, text, streamed === undefined ? undefined : format.assembly))
+  const assembly = streamed === undefined ? undefined : format.assembly
+  const encoded = (made: object) =>
+    Body.make(endpoint.module, () => {
+      const to = path(asked.model, request)
+      return {
+        to: to.startsWith("/") ? to : `/${to}`,
+        text: Body.encode(streamed === undefined ? made : streamed(made))
+      }
+    })
+  const call = Effect.suspend(() =>
+    Effect.flatMapEager(Effect.flatMapEager(body(request, asked), encoded), ({ text, to }) =>
+      Reply.answer(endpoint, format, transport(to, text, assembly))
+    )
   )
   return learn === undefined
     ? call

@@ -170,7 +170,7 @@ const fitting = ({ leavesOut }: Api) => {
     fit: <R extends ModelRequest.ModelRequest>(request: R): R => {
       const taken = ModelFacts.fit(request)
       if (taken._tag !== "Completion") return taken
-      const names = lacked(taken).map(([name]) => name)
+      const names = leavesOut === undefined ? [] : lacked(taken).map(([name]) => name)
       return ModelRequest.leaveOut(taken, names) as typeof taken
     },
     leftOut: (request: ModelRequest.ModelRequest): ReadonlyArray<string> => [
@@ -224,7 +224,10 @@ export const make = (
       const own = fit(named(request))
       return api.resolve === undefined ? own : api.resolve(own, call)
     },
-    leftOut: (request) => leftOut(named(request)),
+    leftOut: (request) => {
+      const own = named(request)
+      return fit(own) === own ? [] : leftOut(own)
+    },
     decides: (model) => decision?.takes(model) === true,
     refuse: (request) => {
       const kind = request._tag === "Embedding" ? "embeddings" : "completions"

@@ -225,12 +225,11 @@ export const answer = <A extends ModelResponse.ModelResponse>(
   format: Format<A>,
   reply: Effect.Effect<Reply, AiError.AiError>
 ): Effect.Effect<A, AiError.AiError> =>
-  Effect.flatMap(reply, (reply) =>
-    Effect.andThen(
-      ObservedLimits.observe(reply.status, reply.header),
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const made = read(endpoint, format, reply, now)
-        return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
-      })
-    )
+  Effect.withFiber((fiber) =>
+    Effect.flatMap(reply, (reply) => {
+      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      ObservedLimits.observe(fiber, reply, now)
+      const made = read(endpoint, format, reply, now)
+      return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
+    })
   )
