@@ -7,17 +7,17 @@ import * as Effect from "effect/Effect"
 import * as Varying from "../flow/Varying.ts"
 import * as Quality from "../routing/Quality.ts"
 import * as CallContext from "./CallContext.ts"
-import * as RunHooks from "./RunHooks.ts"
 import type { Send } from "./Send.ts"
 
 /** Sends without what belongs to the step's own call. */
 export const make =
   (purpose: string, send: Send): Send =>
   (request) =>
-    Effect.flatMap(RunHooks.RunHooks, ({ ledger }) =>
-      ledger === undefined ? send(request) : ledger(send)(request)
+    Effect.flatMap(CallContext.CallContext, ({ state: { recording } }) =>
+      (recording === undefined ? send : recording.over(send))(request).pipe(
+        CallContext.provideState({ check: undefined, outcome: undefined, recording: undefined })
+      )
     ).pipe(
-      CallContext.provideState({ check: undefined, outcome: undefined, isRecorded: false }),
       CallContext.provide({ purpose, accept: CallContext.empty.accept, isReask: false }),
       Effect.provideService(Varying.Varying, undefined),
       Effect.provideService(Quality.Quality, undefined)

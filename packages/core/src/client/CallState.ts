@@ -9,6 +9,8 @@ import type * as Effect from "effect/Effect"
 import type * as AnswerCheck from "../answer/AnswerCheck.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
+import type * as Attempt from "./Attempt.ts"
+import type { Send } from "./Send.ts"
 
 /** The failed calls of a result. A value made from a failure, such as an empty text, is not kept. */
 export interface CallOutcome {
@@ -50,6 +52,14 @@ export interface Loop {
   readonly most: number
 }
 
+/** What a ledger records of a call. */
+export interface CallRecording {
+  /** Runs around each attempt, after all other hooks. */
+  readonly hook: Attempt.AttemptHook
+  /** Records what a layer sends itself as calls of their own. */
+  readonly over: (send: Send) => Send
+}
+
 export interface CallState {
   /** The loop that the call is part of. */
   readonly loop?: Loop | undefined
@@ -65,6 +75,6 @@ export interface CallState {
    * is found again when the row is replayed.
    */
   readonly single?: "kept" | "passing" | undefined
-  /** A ledger above records the call: each attempt and answer is recorded once, however many ledgers there are. */
-  readonly isRecorded?: boolean
+  /** The ledger above that records the call: each attempt and answer is recorded once, however many ledgers there are. */
+  readonly recording?: CallRecording | undefined
 }

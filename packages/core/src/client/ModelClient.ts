@@ -589,13 +589,16 @@ export const provider = (options: ProviderOptions): Service => {
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
         const runHooks = fiber.getRef(RunHooks.RunHooks)
-        const { attempts, recorder } = runHooks
-        const hooks = recorder === undefined ? attempts : [...attempts, recorder]
+        const { attempts } = runHooks
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
+        const { recording } = call.state
+        const hooks =
+          recording === undefined ? attempts : attempts.length === 0 ? [recording.hook] : [...attempts, recording.hook]
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const isSimulated = (fiber.getRef(Simulation.Simulation) ?? built) !== undefined
         const ask = asker(runHooks, isSimulated)
+        const environment = { clock, hooks, step, expected }
         const one = <R extends ModelRequest.ModelRequest>(request: R) => {
           const serviceTier = options.serviceTiers?.of(request)
           return ask(
@@ -607,7 +610,7 @@ export const provider = (options: ProviderOptions): Service => {
               ...(isReask ? { isReask } : undefined),
               ...(isSimulated ? { isSimulated } : undefined)
             },
-            { clock, hooks, step, expected }
+            environment
           )
         }
         const request = resolve(asked, call)

@@ -23,7 +23,6 @@ import type { Send } from "./Send.ts"
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
 interface Environment {
-  readonly send: Send
   readonly step: string
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly clock: Clock.Clock
@@ -35,19 +34,19 @@ type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>,
 /** Wraps a function that calls the provider so that each call is an attempt. */
 export const make =
   (send: Send) =>
-  <R extends ModelRequest>(call: Attempt.AttemptCall<R>, around: Omit<Environment, "send">): Answer<R> => {
-    const environment = { ...around, send }
+  <R extends ModelRequest>(call: Attempt.AttemptCall<R>, environment: Environment): Answer<R> => {
     const admission = Attempt.admit(environment.hooks, call)
     const admitted = Attempt.immediate(admission)
     return admitted !== undefined && !admitted.limited
-      ? sent(call, environment, admitted)
-      : reserved(call, environment, admission)
+      ? sent(send, call, environment, admitted)
+      : reserved(send, call, environment, admission)
   }
 
 /** Calls the provider, and ends the attempt for its hooks. */
 const attempt = <R extends ModelRequest>(
+  send: Send,
   call: Attempt.AttemptCall<R>,
-  { clock, expected, send, step }: Environment,
+  { clock, expected, step }: Environment,
   admitted: Attempt.Admitted<R>
 ): Answer<R> => {
   const end = (outcome: Attempt.AttemptEnd) =>
@@ -73,18 +72,20 @@ const attempt = <R extends ModelRequest>(
 
 /** An attempt that every hook admits at once, without a limit of its own. */
 const sent = <R extends ModelRequest>(
+  send: Send,
   call: Attempt.AttemptCall<R>,
   environment: Environment,
   admitted: Attempt.Admitted<R>
 ): Answer<R> => {
   const admittedCall = admitted.request === call.request ? call : { ...call, request: admitted.request }
   const start = admitted.start(admittedCall)
-  const answer = attempt(admittedCall, environment, admitted)
+  const answer = attempt(send, admittedCall, environment, admitted)
   return start === undefined ? answer : Effect.andThen(start, answer)
 }
 
 /** From its admission to its end, an attempt is never left without an owner. */
 const reserved = <R extends ModelRequest>(
+  send: Send,
   call: Attempt.AttemptCall<R>,
   environment: Environment,
   admission: Effect.Effect<Attempt.Admitted<R>, AiError.AiError>
@@ -95,10 +96,13 @@ const reserved = <R extends ModelRequest>(
         const startedAt = environment.clock.currentTimeMillisUnsafe()
         const admittedCall = { ...call, request: admitted.request, startedAt }
         const start = admitted.start(admittedCall)
-        const answer = Effect.map(Effect.result(restore(attempt(admittedCall, environment, admitted))), (result) => ({
-          result,
-          admitted
-        }))
+        const answer = Effect.map(
+          Effect.result(restore(attempt(send, admittedCall, environment, admitted))),
+          (result) => ({
+            result,
+            admitted
+          })
+        )
         if (start === undefined) return answer
         const started = Effect.onExit(restore(start), (exit) =>
           Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admitted.end({ billed: "no" }))
@@ -112,7 +116,7 @@ const reserved = <R extends ModelRequest>(
       const again = (changes: Pick<Attempt.AttemptCall, "room"> = {}) =>
         Effect.suspend(() => {
           const next = { ...call, ...changes, startedAt: environment.clock.currentTimeMillisUnsafe() }
-          return reserved(next, environment, Attempt.admit(environment.hooks, next))
+          return reserved(send, next, environment, Attempt.admit(environment.hooks, next))
         })
       if (Result.isSuccess(result)) {
         // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.

@@ -77,18 +77,6 @@ export interface RunHooks {
    */
   readonly inside?: ((provider: string, send: Send) => Send) | undefined
   /**
-   * The ledger's own hook, after all others.
-   *
-   * @internal
-   */
-  readonly recorder?: Attempt.AttemptHook | undefined
-  /**
-   * Records what a layer sends itself as calls of their own.
-   *
-   * @internal
-   */
-  readonly ledger?: ((send: Send) => Send) | undefined
-  /**
    * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
    * have cost.
    *

@@ -68,9 +68,9 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
   Effect.map(
     LanguageModel.make({
       codecTransformer,
-      generateText: (options) => Effect.map(send(client, options), toParts),
+      generateText: (options) => Effect.map(send(client, options.prompt, options), toParts),
       streamText: (options) =>
-        Stream.unwrap(Effect.map(send(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+        Stream.unwrap(Effect.map(send(client, options.prompt, options), (r) => Stream.fromIterable(toStreamParts(r))))
     }),
     (whole): LanguageModel.LanguageModel => ({
       ...whole,
@@ -78,7 +78,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
         Effect.withFiber((fiber) =>
           isPlain(fiber, options)
             ? Effect.map(
-                send(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
+                send(client, options.prompt, plainText),
                 (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
               )
             : (withoutHandlers(fiber, options) ?? whole.generateText(options as never))
@@ -88,8 +88,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
           if (!isPlain(fiber, options)) return withoutHandlers(fiber, options) ?? whole.generateObject(options as never)
           const { schema } = options
           return Effect.flatMap(
-            send(client, {
-              prompt: Prompt.make(options.prompt),
+            send(client, options.prompt, {
               ...plain,
               responseFormat: { type: "json", objectName: objectName(options), schema }
             }),
@@ -104,6 +103,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
   )
 
 const plain = { tools: [], toolChoice: "none" as const }
+const plainText = { ...plain, responseFormat: { type: "text" as const } }
 
 /** Tests whether a call needs nothing that `effect/ai` adds: no tools, no tracer spans. */
 const isPlain = (
@@ -181,17 +181,18 @@ const decodeObject = (
 }
 
 /** The part of a call that is sent to the client. */
-type CallOptions = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
+type CallOptions = Pick<LanguageModel.ProviderOptions, "tools" | "toolChoice" | "responseFormat">
 
 const send = (
   client: ModelClient.Service,
+  prompt: Prompt.RawInput,
   options: CallOptions
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const settings = fiber.getRef(ModelSettings.ModelSettings)
     let request: ModelRequest.Completion
     try {
-      request = toRequest(options, settings)
+      request = toRequest(prompt, options, settings)
     } catch (error) {
       return Effect.fail(error instanceof AnswerSchema.Unsupported ? unsupported(error) : invalidInput(error))
     }
@@ -320,13 +321,18 @@ const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
 /** How `effect/ai` wants the values of a schema in JSON: a date as text, and so on. */
 const codecTransformer = ((schema: Schema.Top) => AnswerSchema.of(schema)) as unknown as LanguageModel.CodecTransformer
 
+/** The messages of a prompt: a text is one of the user. */
+const messagesOf = (prompt: Prompt.RawInput): ReadonlyArray<ModelRequest.Message> =>
+  typeof prompt === "string" ? [{ role: "user", content: prompt }] : Prompt.make(prompt).content.map(encodeMessage)
+
 const toRequest = (
+  prompt: Prompt.RawInput,
   options: CallOptions,
   { dimensions: _, model, providerOptions, sample, truncated: __, ...settings }: ModelSettings.ModelSettings
 ): ModelRequest.Completion => ({
   _tag: "Completion",
   ...(model === undefined ? undefined : { model }),
-  messages: options.prompt.content.map(encodeMessage),
+  messages: messagesOf(prompt),
   tools: options.tools.map(toTool),
   toolChoice: toToolChoice(options.toolChoice),
   responseFormat:

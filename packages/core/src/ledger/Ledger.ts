@@ -91,7 +91,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
     (request) =>
       Effect.withFiber((fiber) => {
         const call = fiber.getRef(CallContext.CallContext)
-        if (call.state.isRecorded === true) return send(request)
+        if (call.state.recording !== undefined) return send(request)
         const clock = fiber.getRef(Clock.Clock)
         const hooks = fiber.getRef(RunHooks.RunHooks)
         const caller = CallContext.callerOf(call)
@@ -99,7 +99,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
         let attempts = 0
         let warnings: Array<string> | undefined
 
-        const recorder: Attempt.AttemptHook = (call) => Effect.succeed(around(call))
+        const hook: Attempt.AttemptHook = (call) => Effect.succeed(around(call))
 
         const around = (asked: Attempt.AttemptCall): Pick<Attempt.Admission, "onStart" | "onEnd"> => {
           let sent: Attempt.AttemptCall | undefined
@@ -144,10 +144,10 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
 
         return Effect.onExitPrimitive(
           Effect.updateContext(send(request), (context: Context.Context<never>) =>
-            context.pipe(
-              Context.add(RunHooks.RunHooks, { ...hooks, recorder, ledger: over }),
-              Context.add(CallContext.CallContext, { ...call, state: { ...call.state, isRecorded: true } })
-            )
+            Context.add(context, CallContext.CallContext, {
+              ...call,
+              state: { ...call.state, recording: { hook, over } }
+            })
           ),
           (exit) => {
             if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)

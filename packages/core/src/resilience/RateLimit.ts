@@ -79,6 +79,8 @@ interface Limits {
    * call.
    */
   owed: number
+  /** The hooks of a run, with one that learns these limits: the same for all its calls. */
+  learning: { readonly of: RunHooks.RunHooks; readonly hooks: RunHooks.RunHooks } | undefined
 }
 
 /** The limits of a layer: its own, and those that the provider reports. */
@@ -211,7 +213,14 @@ const make = <R>(
         const limitsOf = (model: string): Applied => {
           let known = models.get(model)
           if (known === undefined) {
-            known = { requests: undefined, tokens: undefined, pausedUntil: 0, sharedUntil: 0, owed: 0 }
+            known = {
+              requests: undefined,
+              tokens: undefined,
+              pausedUntil: 0,
+              sharedUntil: 0,
+              owed: 0,
+              learning: undefined
+            }
             models.set(model, known)
           }
           return {
@@ -234,9 +243,7 @@ const make = <R>(
             const { known } = limits
             const sent = ended(
               of === undefined
-                ? RunHooks.provide({ onLimits: (observed) => learn(known, observed, clock.currentTimeMillisUnsafe()) })(
-                    next.send(request)
-                  )
+                ? Effect.provideService(next.send(request), RunHooks.RunHooks, learning(known, fiber))
                 : next.send(request),
               limits,
               { clock, expected, isOwn: of !== undefined }
@@ -252,6 +259,17 @@ const make = <R>(
       annotations: Context.make(LayerAnnotations.RateLimited, options).pipe(Context.add(LayerAnnotations.Paces, true))
     }
   )
+}
+
+/** The hooks of a call, with one that learns the limits in the headers of its answer. */
+const learning = (known: Limits, fiber: Fiber.Fiber<unknown, unknown>): RunHooks.RunHooks => {
+  const of = fiber.getRef(RunHooks.RunHooks)
+  if (known.learning?.of !== of) {
+    const clock = fiber.getRef(Clock.Clock)
+    const onLimits = (observed: RateLimitHeaders.Observed) => learn(known, observed, clock.currentTimeMillisUnsafe())
+    known.learning = { of, hooks: { ...of, onLimits } }
+  }
+  return known.learning.hooks
 }
 
 /** The model whose limits a request counts against. A service tier has limits of its own; decisions have none. */
