@@ -17,6 +17,7 @@ import * as Database from "../store/Database.ts"
 import * as Lease from "../store/Lease.ts"
 import * as Owner from "../store/Owner.ts"
 import * as BatchLine from "./BatchLine.ts"
+import * as BatchLines from "./BatchLines.ts"
 
 /**
  * - `ready`: its file is on disk, and possibly at the provider (`uploaded`)
@@ -216,9 +217,10 @@ const get = (database: Database.Service, id: number) =>
 const leaseOf = (database: Database.Service) => database.server?.lease.begin ?? Effect.undefined
 
 const create =
-  (database: Database.Service): BatchRepo["create"] =>
+  (database: Database.Service, known: BatchLines.BatchLines): BatchRepo["create"] =>
   (batch, lines) =>
     Effect.gen(function* () {
+      known.added(lines)
       const [row] = yield* database.query(
         `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
         expected, held_money, held_tokens, cost, answered, failed, created_at, lease)
@@ -303,16 +305,20 @@ const update =
     )
   }
 
-const find =
-  (database: Database.Service): BatchRepo["find"] =>
-  (key) =>
-    Effect.map(
-      database.query(
-        `SELECT ${BatchLine.select}, value FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1`,
-        [key]
-      ),
-      ([row]) => (row === undefined ? undefined : BatchLine.fromRow(row))
-    )
+/** An abandoned line is replaced by an answer, or recorded once when the answer is unusable. */
+const takeLine = (also: string): string =>
+  `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${also}) RETURNING number`
+
+const TAKE = {
+  answered: takeLine(" OR state = 'again'"),
+  unusable: takeLine(" OR (state = 'again' AND collector IS NULL)"),
+  other: takeLine("")
+}
+
+/** The attempt of a line that this process has taken. */
+const TAKEN = LedgerRepo.attemptWhere(
+  "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)"
+)
 
 const take =
   (database: Database.Service): BatchRepo["take"] =>
@@ -321,35 +327,20 @@ const take =
       database.transaction(
         taken.flatMap(({ attempt, number, state, value }) => [
           {
-            // An abandoned line is replaced by an answer, or recorded once when the answer is unusable.
-            sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${
-              state === "answered"
-                ? " OR state = 'again'"
-                : attempt === undefined
-                  ? ""
-                  : " OR (state = 'again' AND collector IS NULL)"
-            }) RETURNING number`,
+            sql: state === "answered" ? TAKE.answered : attempt === undefined ? TAKE.other : TAKE.unusable,
             params: [state, value ?? null, token, id, number]
           },
-          ...(attempt === undefined || run === undefined
-            ? []
-            : [
-                LedgerRepo.insertAttemptWhere(
-                  run,
-                  attempt,
-                  "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
-                  [id, number, token]
-                )
-              ])
+          ...(attempt === undefined || run === undefined ? [] : [TAKEN(run, attempt, [id, number, token])])
         ])
       ),
       (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
     )
 
 const keep =
-  (database: Database.Service): BatchRepo["keep"] =>
-  (run, { key, row, step, tries, value }) =>
-    Effect.asVoid(
+  (database: Database.Service, lines: BatchLines.BatchLines): BatchRepo["keep"] =>
+  (run, { key, row, step, tries, value }) => {
+    lines.added([{ key }])
+    return Effect.asVoid(
       database.query(
         `INSERT INTO batch_lines (${BatchLine.columns.join(", ")})
       SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0, 0, 0, NULL
@@ -357,6 +348,7 @@ const keep =
         [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
       )
     )
+  }
 
 const pending =
   (database: Database.Service): BatchRepo["pending"] =>
@@ -419,11 +411,12 @@ const remotes =
     )
 
 export const make = (database: Database.Service): BatchRepo => {
+  const lines = BatchLines.make(database)
   return {
-    create: create(database),
+    create: create(database, lines),
     claim: claim(database),
     update: update(database),
-    find: find(database),
+    find: lines.find,
     lines: (batch) =>
       Effect.map(
         database.query(`SELECT ${BatchLine.select}, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number`, [
@@ -432,14 +425,16 @@ export const make = (database: Database.Service): BatchRepo => {
         (rows) => rows.map(BatchLine.fromRow)
       ),
     take: take(database),
-    fail: ({ batch, number }, value) =>
-      Effect.asVoid(
+    fail: ({ batch, key, number }, value) => {
+      lines.changed(key)
+      return Effect.asVoid(
         database.query("UPDATE batch_lines SET state = 'failed', value = ? WHERE batch = ? AND number = ?", [
           value,
           batch,
           number
         ])
-      ),
+      )
+    },
     addUp: (id, cost) => Effect.asVoid(database.query("UPDATE batches SET cost = cost + ? WHERE id = ?", [cost, id])),
     release: (batch, tries) =>
       Effect.map(
@@ -449,7 +444,7 @@ export const make = (database: Database.Service): BatchRepo => {
         ),
         (rows) => rows.length
       ),
-    keep: keep(database),
+    keep: keep(database, lines),
     open: (run) =>
       run === undefined
         ? select(database, `WHERE ${OPEN} ORDER BY batches.id`, [])

@@ -18,6 +18,12 @@ export interface CallOutcome {
   failed: Set<string> | undefined
 }
 
+/** A request with an answer. Its hash is computed when it is needed. */
+export interface AnsweredRequest {
+  readonly request: ModelRequest
+  hash: string | undefined
+}
+
 /** The calls of one step of one row that may be suspended. */
 export interface SuspendedRow {
   /** Another number in each replay. */
@@ -29,10 +35,10 @@ export interface SuspendedRow {
   readonly left: Deferred.Deferred<void>
   /** Completed when the next call ends. */
   ended: Deferred.Deferred<void>
-  /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
-  readonly recorded: Map<string, number>
-  /** Answers since the row started, by the hash of their request: recorded ones, and those that a layer returned. */
-  readonly answered: Map<string, number>
+  /** The answers that earlier replays have recorded, by the hash of their request. */
+  readonly recorded: ReadonlyMap<string, number>
+  /** The requests answered since the row started: recorded ones, and those that a layer returned. */
+  readonly answered: Array<AnsweredRequest>
   readonly given: Map<string, number>
 }
 

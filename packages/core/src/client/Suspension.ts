@@ -17,7 +17,9 @@ import type * as AiError from "effect/ai/AiError"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as CallContext from "./CallContext.ts"
-import type { SuspendedRow } from "./CallState.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import type { AnsweredRequest, SuspendedRow } from "./CallState.ts"
 import type * as Attempt from "./Attempt.ts"
 import type { Service } from "./Service.ts"
 
@@ -37,24 +39,36 @@ export const suspend: Effect.Effect<never> = Effect.andThen(yieldTwice, Effect.f
 
 let replays = 0
 
-export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
+export const makeRow = (recorded: ReadonlyMap<string, number> = new Map()): SuspendedRow => ({
   replay: replays++,
   open: 0,
   suspended: 0,
   left: Deferred.makeUnsafe(),
   ended: Deferred.makeUnsafe(),
   recorded,
-  answered: new Map(),
+  answered: [],
   given: new Map()
 })
 
+const hashOf = (answered: AnsweredRequest): string =>
+  (answered.hash ??= ContentHash.make(RequestKey.content(answered.request)))
+
 /** Tests whether an answer must be recorded. A replayed row receives some of its answers again. */
-export const isNew = (row: SuspendedRow, hash: string): boolean => {
-  const count = (row.answered.get(hash) ?? 0) + 1
-  row.answered.set(hash, count)
-  if (count <= (row.recorded.get(hash) ?? 0)) return false
-  row.recorded.set(hash, count)
-  return true
+export const isNew = ({ answered, recorded }: SuspendedRow, request: ModelRequest.ModelRequest): boolean => {
+  const last: AnsweredRequest = { request, hash: undefined }
+  answered.push(last)
+  // Most rows are suspended before any answer: there is none to tell apart.
+  if (recorded.size === 0) return true
+  const hash = hashOf(last)
+  return answered.filter((one) => hashOf(one) === hash).length > (recorded.get(hash) ?? 0)
+}
+
+/** The answers that are recorded by now, by the hash of their request. */
+export const recordedBy = ({ answered, recorded }: SuspendedRow): ReadonlyMap<string, number> => {
+  const now = new Map<string, number>()
+  for (const one of answered) now.set(hashOf(one), (now.get(hashOf(one)) ?? 0) + 1)
+  for (const [hash, count] of recorded) now.set(hash, Math.max(count, now.get(hash) ?? 0))
+  return now
 }
 
 /**

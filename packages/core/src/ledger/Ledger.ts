@@ -26,7 +26,6 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import type * as CallState from "../client/CallState.ts"
 import * as CallContext from "../client/CallContext.ts"
 import type * as Exchange from "../client/Exchange.ts"
 import type * as Attempt from "../client/Attempt.ts"
@@ -34,12 +33,10 @@ import * as ModelClient from "../client/ModelClient.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Suspension from "../client/Suspension.ts"
-import * as ContentHash from "../encoding/ContentHash.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
-import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Charge from "../price/Charge.ts"
 import * as Money from "../price/Money.ts"
@@ -150,9 +147,11 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
             })
           ),
           (exit) => {
-            if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
-            else CallOutcome.succeeded(fiber, request)
-            if (Exit.isSuccess(exit) && isNew(call.state.row, request)) {
+            if (Exit.isSuccess(exit)) CallOutcome.succeeded(fiber, request)
+            // The result of a suspended row is not kept.
+            else if (!Suspension.isSuspended(exit.cause)) CallOutcome.failed(fiber, request)
+            const { row } = call.state
+            if (Exit.isSuccess(exit) && (row === undefined || Suspension.isNew(row, request))) {
               const now = clock.currentTimeMillisUnsafe()
               const entry = toAnswerEntry(pricing, call, request, exit.value, attempts, now, now - startedAt)
               hooks.onEntry(entry)
@@ -174,9 +173,6 @@ interface EndedAttempt extends Attempt.AttemptEnd {
   readonly call: Attempt.AttemptCall
   readonly milliseconds: number
 }
-
-const isNew = (row: CallState.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
-  row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
 /** The inputs of the step, where a call is for one row. */
 const valuesOf = ({ purpose, rows, values }: CallContext.CallContext): RowValues.Values | undefined =>

@@ -76,21 +76,17 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
 
-/** Records an attempt within another transaction, when a condition holds. */
-export const insertAttemptWhere = (
-  run: number,
-  entry: LedgerEntry.AttemptEntry,
-  condition: string,
-  params: ReadonlyArray<unknown>
-): Database.Statement => ({
-  sql: `INSERT INTO attempts (${LedgerColumns.attemptTable.columns.join(", ")}) SELECT ${
-    // A server does not tell the type of a value that is selected.
-    LedgerColumns.attemptTable.columns
-      .map((column) => `CAST(? AS ${LedgerColumns.textColumns.has(column) ? "TEXT" : "BIGINT"})`)
-      .join(", ")
-  } WHERE ${condition}`,
-  params: [...LedgerColumns.attemptRow(run, entry), ...params]
-})
+/** Records attempts within another transaction, when a condition in SQL holds. */
+export const attemptWhere = (condition: string) => {
+  const { columns } = LedgerColumns.attemptTable
+  // A server does not tell the type of a value that is selected.
+  const values = columns.map((column) => `CAST(? AS ${LedgerColumns.textColumns.has(column) ? "TEXT" : "BIGINT"})`)
+  const sql = `INSERT INTO attempts (${columns.join(", ")}) SELECT ${values.join(", ")} WHERE ${condition}`
+  return (run: number, entry: LedgerEntry.AttemptEntry, params: ReadonlyArray<unknown>): Database.Statement => ({
+    sql,
+    params: [...LedgerColumns.attemptRow(run, entry), ...params]
+  })
+}
 
 const NO_SAVINGS = LedgerEntry.strategies.map(() => 0)
 

@@ -106,28 +106,44 @@ const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]):
   return out
 }
 
-/** A request with the options that count. Its fields are in the order of their names where they are known, and need no sorting. */
-const inOrder = (request: ModelRequest.ModelRequest): object => {
+/** The messages of plain text whose canonical text was made last: a call is keyed by several layers, one after the other. */
+let last: { readonly messages: ReadonlyArray<ModelRequest.Message>; readonly text: string } | undefined
+
+const isPlain = (message: ModelRequest.Message): boolean => {
+  if (typeof message.content !== "string") return false
+  for (const name in message) if (name !== "role" && name !== "content") return false
+  return true
+}
+
+const isAlike = (one: ReadonlyArray<ModelRequest.Message>, other: ReadonlyArray<ModelRequest.Message>): boolean => {
+  if (one.length !== other.length) return false
+  for (let at = 0; at < one.length; at++)
+    if (one[at]!.role !== other[at]!.role || one[at]!.content !== other[at]!.content || !isPlain(other[at]!))
+      return false
+  return true
+}
+
+const messagesText = (messages: ReadonlyArray<ModelRequest.Message>): string => {
+  if (last !== undefined && isAlike(last.messages, messages)) return last.text
+  const text = canonical(messages)
+  // A copy: what an author changes in place is another text.
+  last = messages.every(isPlain) ? { messages: messages.map((message) => ({ ...message })), text } : undefined
+  return text
+}
+
+/** The canonical text of a request with the options that count. The fields of a completion are in the order of their names. */
+const textOf = (request: ModelRequest.ModelRequest): string => {
   const providerOptions = relevantOptions(request.providerOptions)
-  if (request._tag !== "Completion") return { ...request, providerOptions }
-  const {
-    _tag,
-    messages,
-    model,
-    providerOptions: _,
-    responseFormat,
-    sample,
-    settings,
-    toolChoice,
-    tools,
-    ...more
-  } = request
-  return { _tag, messages, model, providerOptions, responseFormat, sample, settings, toolChoice, tools, ...more }
+  if (request._tag !== "Completion") return canonical({ ...request, providerOptions })
+  const { _tag, messages, model, responseFormat, sample, settings, toolChoice, tools, ...more } = request
+  if (Object.keys(more).length > 1) return canonical({ ...request, providerOptions })
+  const rest = canonical({ model, providerOptions, responseFormat, sample, settings, toolChoice, tools })
+  return `{"_tag":"${_tag}","messages":${messagesText(messages)},${rest.slice(1)}`
 }
 
 /** The hashed text: canonical JSON of version, namespace and request. */
 export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
-  `[${version},${JSON.stringify(namespace)},${canonical(inOrder(request))}]`
+  `[${version},${JSON.stringify(namespace)},${textOf(request)}]`
 
 const encoder = new TextEncoder()
 

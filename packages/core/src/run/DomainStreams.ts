@@ -55,6 +55,8 @@ export interface Options extends Pick<
   readonly problemOf?: (
     rowsOf: (sink: Sink.Any) => number | undefined
   ) => Effect.Effect<string | undefined, unknown, unknown>
+  /** Rows may be suspended: the outputs, which are written aside, are finished only when none is. */
+  readonly isAside?: boolean
   /** Whether the stack packs texts into prompts for steps that enable it. */
   readonly packs?: boolean
   /** Has the rows of a domain computed by workers. */
@@ -85,6 +87,7 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   const env: Environment = { flow, options, slots, feeds, tables, writers, state }
   yield* Effect.forEach(plans, (plan) => runDomain(plan, env), { concurrency: "unbounded", discard: true })
   if (state.stopped() !== undefined) return []
+  if (options.isAside === true && state.suspendedRows() > 0) return []
   const problem = yield* options.problemOf?.((sink) => writers.get(sink)?.rows) ?? Effect.undefined
   if (problem !== undefined) {
     state.stop({ kind: "failed", message: problem })

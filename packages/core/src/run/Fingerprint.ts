@@ -52,18 +52,34 @@ const hashOf = (resolved: ModelRequest.ModelRequest): string =>
 const hasTools = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Completion" && request.tools.length > 0
 
+/** A call as it was sent. */
+export interface RecordedCall {
+  readonly resolved: ModelRequest.ModelRequest
+  readonly answer?: string
+}
+
+/** Calls as they are stored. */
+export const textOf = (calls: ReadonlyArray<RecordedCall>): string =>
+  encode(
+    calls.map(({ answer, resolved }) => ({
+      hash: hashOf(resolved),
+      ...(answer === undefined ? undefined : { answer })
+    }))
+  )
+
 /** Runs an effect and passes its calls to a function when it has succeeded. */
 export const record = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  onCalls: (calls: string) => void
+  onCalls: (calls: ReadonlyArray<RecordedCall>) => void
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const calls: Array<{ hash: string; answer?: string }> = []
+    // Hashed at the end: of many rows that start, one is recorded.
+    const calls: Array<{ readonly resolved: ModelRequest.ModelRequest; answer?: string }> = []
     let isOver = false
     let characters = 0
     const watch: CallState.CallInterceptor = (request, resolve, send) => {
       if (isOver || calls.length >= MOST_CALLS) return send
-      const call: { hash: string; answer?: string } = { hash: hashOf(resolve()) }
+      const call: (typeof calls)[number] = { resolved: resolve() }
       calls.push(call)
       if (hasTools(request)) {
         isOver = true
@@ -79,7 +95,7 @@ export const record = <A, E, R>(
     }
     return Effect.tap(CallContext.provideState({ interceptor: watch })(effect), () =>
       Effect.sync(() => {
-        if (calls.length > 0) onCalls(encode(calls))
+        if (calls.length > 0) onCalls(calls)
       })
     )
   })

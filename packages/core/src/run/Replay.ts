@@ -1,7 +1,8 @@
 /**
  * Runs all rows of a flow: once when every answer comes immediately, and otherwise repeatedly. Rows whose answers come
  * later are suspended. When the answers are there, all rows are replayed, and finished steps come from the journal. The
- * last replay, in which no row is suspended, writes the outputs.
+ * last replay, in which no row is suspended, writes the outputs. Files are written aside in every replay, and moved to
+ * their places when no row was suspended: a run whose outputs are all files needs no replay of its own to write them.
  *
  * @internal
  */
@@ -23,6 +24,8 @@ export const run = Effect.fnUntraced(function* (
   holders: ReadonlyArray<Suspension.Holder>,
   options: Pick<RunOptions.RunOptions, "limit" | "sample" | "sources" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
+    /** Whether outputs can be written before it is known that a replay is the last. */
+    readonly isAside: boolean
     readonly warm: DomainStreams.Options["warm"]
     readonly problemOf: (
       rowsOf: (sink: Sink.Any) => number | undefined
@@ -32,21 +35,23 @@ export const run = Effect.fnUntraced(function* (
   if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
   state.useReplays(() => holders.map((holder) => holder.status()))
   const again = yield* FileBytes.rereadable
-  const pass = (last: boolean) =>
+  const pass = (writes: boolean, isAside: boolean) =>
     Effect.andThen(
-      state.beginReplay(last),
+      state.beginReplay(writes),
       Effect.scoped(
         Effect.provideContext(
-          DomainStreams.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
+          DomainStreams.run(flow, state, { ...options, isAside, outputs: writes && options.outputs !== false }),
           again
         )
       )
     )
-  for (;;) {
-    yield* pass(false)
+  for (let replays = 0; ; replays++) {
+    const isAside = replays > 0 && options.isAside
+    const written = yield* pass(isAside, isAside)
     const stop = state.stopped()
     if (state.suspendedRows() === 0) {
       if (stop !== undefined) return []
+      if (isAside) return written
       break
     }
     if (stop !== undefined) {
@@ -76,5 +81,5 @@ export const run = Effect.fnUntraced(function* (
     )
     if (state.stopped() !== undefined) return []
   }
-  return yield* pass(true)
+  return yield* pass(true, false)
 })

@@ -125,8 +125,8 @@ const untilSuspended = (
         Suspension.isSuspended(cause) ? Effect.succeed(suspended) : Effect.failCause(cause)
       ),
       (exit) => {
-        if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
-          suspension.recorded.set(place, calls.recorded)
+        const recorded = exit._tag === "Success" && exit.value === suspended ? Suspension.recordedBy(calls) : undefined
+        if (recorded !== undefined && recorded.size > 0) suspension.recorded.set(place, recorded)
         else suspension.recorded.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !RowFailure.isBudget(exit.cause)) {
           suspension.failures.set(`${place}\n${contentOf(input)}`, exit.cause)

@@ -52,7 +52,7 @@ export interface Suspended {
   /** Called when a row is suspended. */
   readonly onSuspended: () => void
   /** How many answers to each request of a step and row are recorded. */
-  readonly recorded: Map<string, Map<string, number>>
+  readonly recorded: Map<string, ReadonlyMap<string, number>>
   /** How steps failed, by input: they are not tried again in this run. */
   readonly failures: Map<string, Cause.Cause<unknown>>
 }

@@ -46,6 +46,13 @@ export interface Options {
   readonly outputs?: boolean | undefined
 }
 
+/** Whether all outputs of a flow are files that are written aside and then moved to their places. */
+export const areAside = ({ outputs }: Flow.Any, files: RunFiles): boolean =>
+  outputs.every((sink) => {
+    const kind = files.outputs.get(sink)?.kind
+    return kind === "file" || kind === "missing"
+  })
+
 /** What a run is about to do with its outputs. */
 export interface Intent {
   readonly limit?: number | undefined

@@ -190,6 +190,7 @@ const allRows: Rows = ({ environment, layers, session }) =>
       ...options,
       problemOf: problemOf(session),
       packs: LayerAnnotations.has(layers, LayerAnnotations.Packs),
+      isAside: options.rowEvents !== true && (options.outputs === false || RunFiles.areAside(flow, session.files)),
       warm: workers?.warm
     })
     const all = ReadAhead.before(flow, state, options, work)

@@ -116,11 +116,11 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     fingerprinted: (input, work) =>
       !fingerprintWanted || client === undefined || step === undefined
         ? work
-        : Fingerprint.record(work, (request) => {
-            const text = StoredValue.encode(input)
-            if (!fingerprintWanted || text === undefined) return
+        : Fingerprint.record(work, (calls) => {
+            const text = fingerprintWanted ? StoredValue.encode(input) : undefined
+            if (text === undefined) return
             fingerprintWanted = false
-            store.rows.addProbe(step!.id, { input: text, request })
+            store.rows.addProbe(step!.id, { input: text, request: Fingerprint.textOf(calls) })
           })
   }
 }

@@ -14,6 +14,8 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import * as Flights from "./Flights.ts"
 import * as Gathered from "./Gathered.ts"
+import * as KeyFilter from "./KeyFilter.ts"
+import * as OtherWrites from "./OtherWrites.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface KeyedLog<R extends LogEntry> {
@@ -54,27 +56,6 @@ export const make = <R extends LogEntry>(
 ): KeyedLog<R> =>
   database.dialect === "pg" ? onServer(database, writer, options) : onSqlite(database, writer, options)
 
-/** The size of the filter in bits, as a power of two: with a million keys, one look-up in 200 is wasted. */
-const FILTER_BITS = 24
-
-/** Knows for certain that some keys are not in a set. */
-class Filter {
-  private readonly bits = new Uint32Array(2 ** FILTER_BITS / 32)
-
-  private places(key: string): ReadonlyArray<number> {
-    // The keys are hashes, so their parts are independent.
-    return [0, 6, 12].map((from) => Number.parseInt(key.slice(from, from + 6), 16) & (2 ** FILTER_BITS - 1))
-  }
-
-  add(key: string): void {
-    for (const place of this.places(key)) this.bits[place >>> 5]! |= 1 << (place & 31)
-  }
-
-  mayHave(key: string): boolean {
-    return this.places(key).every((place) => (this.bits[place >>> 5]! & (1 << (place & 31))) !== 0)
-  }
-}
-
 const CHECKSUM = "checksum"
 
 const observers = new WeakMap<Database.Service, Set<string>>()
@@ -93,9 +74,6 @@ const damaged = (database: Database.Service, table: string): Effect.Effect<undef
       undefined
     )
   })
-
-/** How often this process checks whether another one has written, in milliseconds. */
-const REFRESH = 100
 
 const toValues = <R extends LogEntry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => {
   const values: Array<unknown> = columns.map((column) => row[column] ?? null)
@@ -135,7 +113,7 @@ const onServer = <R extends LogEntry>(
       (rows) => new Map((rows as unknown as ReadonlyArray<Stored<R>>).map((row) => [row.key, row]))
     )
   )
-  const written = new Filter()
+  const written = new KeyFilter.KeyFilter()
   const flights = Flights.make(database, writer, { name: table, isPending: (key) => pending.has(key) })
   return {
     flights,
@@ -195,7 +173,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
   let seen: number | undefined
   let settling = false
   /** The keys that this process has added to the index; created with the first. */
-  let filter: Filter | undefined
+  let filter: KeyFilter.KeyFilter | undefined
   /** Whether the index contains nothing else. */
   let isOwn = false
 
@@ -203,7 +181,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     if (settling) return
     settling = true
     const before = [...recent.keys()]
-    filter ??= new Filter()
+    filter ??= new KeyFilter.KeyFilter()
     for (const key of before) filter.add(key)
     for (const { params, sql } of merging(table, index)) writer.execute(sql, params)
     Effect.runFork(
@@ -243,7 +221,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
         recent.set(row["key"] as string, seen)
       }
     }),
-    changed: makeChanged(database),
+    changed: OtherWrites.make(database),
     settle,
     forget: () => {
       recent.clear()
@@ -273,25 +251,6 @@ export const index = (
   tables: ReadonlyArray<string>
 ): Effect.Effect<void, SqlError.SqlError> =>
   Effect.asVoid(database.transaction(tables.flatMap((table) => merging(table, `${table}_index`))))
-
-const no = Effect.succeed(false)
-
-/** Checks at most every `REFRESH` whether another process has written. */
-const makeChanged = (database: Database.Service): Keys["changed"] => {
-  let version: unknown
-  let checkedAt = Number.NEGATIVE_INFINITY
-  return () => {
-    const now = performance.now()
-    if (now - checkedAt < REFRESH) return no
-    checkedAt = now
-    return Effect.map(database.query("PRAGMA data_version"), (rows) => {
-      const current = rows[0]?.["data_version"]
-      const other = current !== version
-      version = current
-      return other
-    })
-  }
-}
 
 /**
  * Reads rows by id. Reads in the order of the log read ahead. Of the rows read ahead only the newest of each key count:
