@@ -27,7 +27,7 @@ import {
 } from "@pipe/core"
 import * as BatchSplit from "../../core/src/batch/BatchSplit.ts"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
+import { Context, Effect, Fiber, Layer, Logger, Option, Schema, Stream } from "effect"
 import { EmbeddingModel, LanguageModel, Tool, Toolkit } from "effect/ai"
 import * as fc from "fast-check"
 import { createHash } from "node:crypto"
@@ -191,6 +191,43 @@ describe("a flow in batches", () => {
       })
     )
   }
+
+  it.live("reads its source twice where its outputs are files, and once more for an output of its own", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "20 millis" } })
+      const folder = mkdtempSync(join(tmpdir(), "pipe-batch-"))
+      const file = join(folder, "answers.txt")
+      const seen: Array<string> = []
+      const reads = Effect.fnUntraced(function* (hasOwn: boolean) {
+        let opened = 0
+        const source = Source.fromStream(
+          "rows",
+          Stream.unwrap(
+            Effect.sync(() => {
+              opened++
+              return Stream.range(0, 4)
+            })
+          )
+        )
+        const answer = Flow.step("answer", { source }, ({ source }) => ask(`row ${source}`))
+        const own = Sink.forEach("own", answer, (text) => Effect.sync(() => void seen.push(text)))
+        yield* run(
+          () =>
+            Flow.make("replays", {
+              outputs: [Sink.jsonl(file, answer), ...(hasOwn ? [own] : [])],
+              stack: Stack.make(Ledger.layer, provider("openai", simulator))
+            }),
+          { run: { batch: fast } }
+        )
+        return opened
+      })
+      assert.strictEqual(yield* reads(false), 2)
+      assert.lengthOf(readFileSync(file, "utf8").trim().split("\n"), 5)
+      assert.deepStrictEqual(readdirSync(folder), ["answers.txt"])
+      assert.strictEqual(yield* reads(true), 3)
+      assert.lengthOf(seen, 5)
+    }).pipe(Effect.scoped)
+  )
 
   it.live("goes past what paces single calls, wherever the layer is put by the run", () =>
     Effect.gen(function* () {
