@@ -246,11 +246,10 @@ const run = (schedule: Schedule) =>
         Effect.provideService(Pricing.Pricing, pricing),
         Effect.provide(Host.layerMemory),
         RunHooks.provide({
-          onCall: (call) =>
-            Effect.sync(() => {
-              open.set(++number, call.cost!)
-              return number
-            }),
+          onCall: (call) => {
+            const id = ++number
+            return { number: id, noted: Effect.sync(() => void open.set(id, call.cost!)) }
+          },
           onEntry: (entry) => {
             if (entry._tag !== "Attempt" || dead) return
             open.delete(entry.call!)

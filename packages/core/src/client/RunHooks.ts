@@ -77,12 +77,14 @@ export interface RunHooks {
    */
   readonly inside?: ((provider: string, send: Send) => Send) | undefined
   /**
-   * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
+   * Numbers a call, and notes it before it is sent: the calls of a killed process are recorded at the most that they can
    * have cost.
    *
    * @internal
    */
-  readonly onCall?: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
+  readonly onCall?:
+    | ((call: InterruptedCalls.OpenCall) => { readonly number: number; readonly noted: Effect.Effect<void> })
+    | undefined
   /**
    * Removes the note of a call that was not sent after all.
    *

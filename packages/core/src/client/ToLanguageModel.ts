@@ -141,6 +141,10 @@ const objectName = ({ objectName, schema }: LanguageModel.GenerateObjectOptions<
     ? schema.identifier
     : (SchemaAST.resolveIdentifier(schema.ast) ?? "generateObject"))
 
+/** The usage as an instance of `effect/ai`'s class. Its figures are counts already, which the class would check again. */
+const usageOf = ({ usage }: ModelResponse.CompletionResponse): Response.Usage =>
+  Object.assign(Object.create(Response.Usage.prototype) as Response.Usage, Usage.toAi(usage))
+
 /** The response as `effect/ai` decodes it. */
 const decodedParts = (response: ModelResponse.CompletionResponse): Array<Response.Part<{}>> => [
   Response.makePart("response-metadata", {
@@ -151,7 +155,7 @@ const decodedParts = (response: ModelResponse.CompletionResponse): Array<Respons
   ...response.parts.map((part): Response.Part<{}> => Response.makePart(part.type as "text", part as Response.TextPart)),
   Response.makePart("finish", {
     reason: response.finishReason,
-    usage: new Response.Usage(Usage.toAi(response.usage)),
+    usage: usageOf(response),
     response: undefined
   })
 ]

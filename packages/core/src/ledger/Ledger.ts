@@ -105,20 +105,15 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
           return {
             onStart: (call) => {
               sent = call
-              return hooks.onCall === undefined
-                ? undefined
-                : Effect.map(
-                    hooks.onCall({
-                      caller,
-                      at: call.startedAt,
-                      provider: call.provider,
-                      model: call.request.model ?? "",
-                      ...toNote(most())
-                    }),
-                    (numbered) => {
-                      number = numbered
-                    }
-                  )
+              const noting = hooks.onCall?.({
+                caller,
+                at: call.startedAt,
+                provider: call.provider,
+                model: call.request.model ?? "",
+                ...toNote(most())
+              })
+              number = noting?.number
+              return noting?.noted
             },
             onEnd: (ended) => {
               // What was not sent is not an attempt.

@@ -302,25 +302,30 @@ const waitForTurn = (
   tokens: number,
   clock: Clock.Clock
 ): Effect.Effect<void, AiError.AiError> | undefined => {
-  const { known, place, requests, tokens: perTokens } = limits
-  const turnOf = (count: number, amount: number): Turn => ({
-    key: `${asked.of === undefined ? asked.model : `by ${asked.of}`}${place}`,
-    requests: requests === undefined ? undefined : { limit: requests, amount: count },
-    tokens: perTokens === undefined ? undefined : { limit: perTokens, amount }
-  })
-  const take = (count: number, amount: number) => limiter.take(turnOf(count, amount), clock.currentTimeMillisUnsafe())
+  const { known } = limits
+  const key = `${asked.of === undefined ? asked.model : `by ${asked.of}`}${limits.place}`
+  let amount = tokens
+  if (limits.tokens !== undefined) {
+    amount += known.owed
+    known.owed = 0
+  }
+  const now = clock.currentTimeMillisUnsafe()
+  const taken = limiter.take(turnOf(key, limits, 1, amount), now)
+  if (typeof taken === "number" && taken <= 0 && known.pausedUntil <= now) return undefined
   const giveBack = Effect.suspend(() => {
-    const taken = take(-1, -tokens)
-    return typeof taken === "number" ? Effect.void : taken
+    const given = limiter.take(turnOf(key, limits, -1, -tokens), clock.currentTimeMillisUnsafe())
+    return typeof given === "number" ? Effect.void : given
   })
   const wait = (millis: number) =>
     Effect.onExit(paused(asked, limits, millis), (exit) => (Exit.isFailure(exit) ? giveBack : Effect.void))
-  const owed = perTokens === undefined ? 0 : known.owed
-  if (perTokens !== undefined) known.owed = 0
-  const taken = take(1, tokens + owed)
-  if (typeof taken !== "number") return Effect.flatMap(taken, wait)
-  return taken <= 0 && known.pausedUntil <= clock.currentTimeMillisUnsafe() ? undefined : wait(taken)
+  return typeof taken === "number" ? wait(taken) : Effect.flatMap(taken, wait)
 }
+
+const turnOf = (key: string, { requests, tokens }: Applied, count: number, amount: number): Turn => ({
+  key,
+  requests: requests === undefined ? undefined : { limit: requests, amount: count },
+  tokens: tokens === undefined ? undefined : { limit: tokens, amount }
+})
 
 /** Waits for a time, and until no pause is set. */
 const paused = (

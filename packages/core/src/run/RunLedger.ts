@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import type * as RunHooks from "../client/RunHooks.ts"
 import * as Stream from "effect/Stream"
 import type * as Budget from "../ledger/Budget.ts"
 import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
@@ -41,7 +42,7 @@ export interface RunLedger {
   /** Counts an entry that is in the store already; with `isCharged` the budget has counted it. */
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
   /** Notes a call before it is sent; `undefined` when nothing is kept. */
-  readonly calls: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
+  readonly calls: RunHooks.RunHooks["onCall"]
   /** Removes the note of a call that was not sent after all. */
   readonly unsent: (call: number) => void
 }
@@ -98,20 +99,18 @@ export const open = Effect.fnUntraced(function* (
       ? undefined
       : (call: InterruptedCalls.OpenCall) => {
           const id = server === undefined ? ++number : server.lease.next()
-          return Effect.as(
-            Effect.catch(ledger.begin(of, id, call), (error) => {
-              state.stop(
-                ServerGroups.isRefused(error)
-                  ? { kind: "interrupted", message: Store.messageOf(error) }
-                  : {
-                      kind: "failed",
-                      message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
-                    }
-              )
-              return Effect.interrupt
-            }),
-            id
-          )
+          const noted = Effect.catch(ledger.begin(of, id, call), (error) => {
+            state.stop(
+              ServerGroups.isRefused(error)
+                ? { kind: "interrupted", message: Store.messageOf(error) }
+                : {
+                    kind: "failed",
+                    message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
+                  }
+            )
+            return Effect.interrupt
+          })
+          return { number: id, noted }
         }
   }
 })
