@@ -10,7 +10,6 @@ import type * as AnswerCheck from "../answer/AnswerCheck.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as Attempt from "./Attempt.ts"
-import type { Send } from "./Send.ts"
 
 /** The failed calls of a result. A value made from a failure, such as an empty text, is not kept. */
 export interface CallOutcome {
@@ -58,12 +57,15 @@ export interface Loop {
   readonly most: number
 }
 
+/** Sends a request. */
+type SendRequest = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
+
 /** What a ledger records of a call. */
 export interface CallRecording {
   /** Runs around each attempt, after all other hooks. */
   readonly hook: Attempt.AttemptHook
   /** Records what a layer sends itself as calls of their own. */
-  readonly over: (send: Send) => Send
+  readonly over: (send: SendRequest) => SendRequest
 }
 
 export interface CallState {

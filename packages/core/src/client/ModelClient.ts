@@ -589,16 +589,12 @@ export const provider = (options: ProviderOptions): Service => {
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
         const runHooks = fiber.getRef(RunHooks.RunHooks)
-        const { attempts } = runHooks
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
-        const { recording } = call.state
-        const hooks =
-          recording === undefined ? attempts : attempts.length === 0 ? [recording.hook] : [...attempts, recording.hook]
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const isSimulated = (fiber.getRef(Simulation.Simulation) ?? built) !== undefined
         const ask = asker(runHooks, isSimulated)
-        const environment = { clock, hooks, step, expected }
+        const environment = { clock, hooks: attemptHooksOf(runHooks, call), step, expected }
         const one = <R extends ModelRequest.ModelRequest>(request: R) => {
           const serviceTier = options.serviceTiers?.of(request)
           return ask(
@@ -633,6 +629,13 @@ export const provider = (options: ProviderOptions): Service => {
     )
   }
 }
+
+/** The hooks around each attempt of a call: the ledger's own comes last. */
+const attemptHooksOf = (
+  { attempts }: RunHooks.RunHooks,
+  { state: { recording } }: CallContext.CallContext
+): ReadonlyArray<Attempt.AttemptHook> =>
+  recording === undefined ? attempts : attempts.length === 0 ? [recording.hook] : [...attempts, recording.hook]
 
 const functionsOf = ({ completion, decision, embedding }: ProviderOptions): ReadonlyArray<Function> =>
   [completion, embedding, decision].filter((f) => f !== undefined)

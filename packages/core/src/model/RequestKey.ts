@@ -137,8 +137,8 @@ const textOf = (request: ModelRequest.ModelRequest): string => {
   if (request._tag !== "Completion") return canonical({ ...request, providerOptions })
   const { _tag, messages, model, responseFormat, sample, settings, toolChoice, tools, ...more } = request
   if (Object.keys(more).length > 1) return canonical({ ...request, providerOptions })
-  const rest = canonical({ model, providerOptions, responseFormat, sample, settings, toolChoice, tools })
-  return `{"_tag":"${_tag}","messages":${messagesText(messages)},${rest.slice(1)}`
+  const named = model === undefined ? "" : `,"model":${canonical(model)}`
+  return `{"_tag":"${_tag}","messages":${messagesText(messages)}${named},"providerOptions":${canonical(providerOptions)},"responseFormat":${canonical(responseFormat)},"sample":${canonical(sample)},"settings":${canonical(settings)},"toolChoice":${canonical(toolChoice)},"tools":${canonical(tools)}}`
 }
 
 /** The hashed text: canonical JSON of version, namespace and request. */

@@ -16,6 +16,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Utf8 from "../encoding/Utf8.ts"
 import * as FileTokens from "./FileTokens.ts"
 import * as ModelRequest from "./ModelRequest.ts"
 
@@ -27,6 +28,7 @@ export type Count = (text: string) => number
  * other text.
  */
 export const estimate: Count = (text) => {
+  if (Utf8.byteLength(text) === text.length) return Math.ceil(text.length / 4)
   let wide = 0
   let other = 0
   for (let i = 0; i < text.length; i++) {

@@ -127,7 +127,7 @@ interface Turn {
 
 /** Where limits are kept, and how other processes learn of a pause. */
 interface Limiter {
-  /** Takes a turn. Returns the milliseconds until the limits have room for it: at once, where nobody is asked. */
+  /** Takes a turn. Returns the milliseconds until the limits have room for it: as an effect where processes share them. */
   readonly take: (turn: Turn, now: number) => number | Effect.Effect<number>
   readonly pause: SharedState.SharedLimiter["pause"] | undefined
 }

@@ -22,8 +22,8 @@ export interface KeyedLog<R extends LogEntry> {
   /** A row that is in memory: just written, or read ahead. */
   readonly peek: (key: string) => R | undefined
   /**
-   * A row, at once where no database is asked: run it when it is made. With `own`, only rows appended by this process
-   * count.
+   * Returns a row, without a step where it is in memory: run the effect as soon as it is made. With `own`, only rows
+   * appended by this process count.
    */
   readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void

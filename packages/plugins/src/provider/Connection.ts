@@ -47,7 +47,7 @@ export interface Options {
   readonly stream?: boolean
   /** The time limit of a call. Default: 10 minutes. */
   readonly timeout?: Duration.Input
-  /** The most connections of the pool. Default: 256. */
+  /** The most connections of the pool. As many are opened as calls are open at once. Default: 1,024. */
   readonly connections?: number
   /**
    * Matches the endpoint's own message for a request that exceeds its context window: such a request goes to a larger
@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function* (
     isSet,
     place: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, address.baseUrl)) : undefined,
     isRedirectable: address.wire !== undefined,
-    connections: options.connections ?? 256,
+    connections: options.connections ?? 1_024,
     account: BatchAccount.make({
       baseUrl,
       apiKey: [
