@@ -16,7 +16,10 @@ import { join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { apiKey, model, prompt, usage } from "./peer.ts"
+import { apiKey, model, usage } from "./peer.ts"
+import { named } from "./tasks.ts"
+
+const { prompt } = named("text-0")
 
 const { values } = parseArgs({ options: { rows: { type: "string", default: "100000" } } })
 const rows = Number(values.rows)

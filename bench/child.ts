@@ -1,14 +1,12 @@
 /**
- * Measures one peer in this process and prints one JSON line. Run by `bench.ts`:
+ * Measures one peer in this process and prints one JSON line. Run by `measure.ts`:
  *
- *     node child.ts <peer> <baseURL> <rows> <concurrency>
+ *     node child.ts <peer> <task> <baseURL> <rows> <warm-up rows>
  */
 import { performance } from "node:perf_hooks"
-import { usage, type RunOptions } from "./peer.ts"
+import { usage } from "./peer.ts"
 import { peers } from "./peers.ts"
-
-/** Rows before the clock starts: modules are loaded, connections open, the code is warm. */
-export const warmUpRows = 500
+import { callsOf, named } from "./tasks.ts"
 
 /** What was measured of one peer. */
 export interface Measured {
@@ -17,29 +15,35 @@ export interface Measured {
   readonly peakMB: number
 }
 
-const measure = async (name: string, options: RunOptions): Promise<Measured> => {
-  const load = peers[name]
-  if (load === undefined) throw new Error(`No peer "${name}"`)
+const measure = async (peer: string, taskName: string, baseURL: string, count: number, warmUp: number) => {
+  const load = peers[peer]
+  if (load === undefined) throw new Error(`No peer "${peer}"`)
   const { run } = await load()
+  const task = named(taskName)
 
   const runChecked = async (rows: number) => {
-    const result = await run({ ...options, rows })
-    if (result.rows !== rows || result.tokens !== rows * usage.total_tokens) {
-      throw new Error(`Asked for ${rows} rows of ${usage.total_tokens} tokens, got ${JSON.stringify(result)}`)
-    }
+    const result = await run({ baseURL, rows, task })
+    const tokens = rows * callsOf(task) * usage.total_tokens
+    if (result.rows !== rows || result.tokens !== tokens)
+      throw new Error(`Asked for ${rows} rows and ${tokens} tokens, got ${JSON.stringify(result)}`)
   }
 
-  await runChecked(warmUpRows)
+  if (warmUp > 0) await runChecked(warmUp)
   const cpuBefore = process.cpuUsage()
   const before = performance.now()
-  await runChecked(options.rows)
+  await runChecked(count)
   const seconds = (performance.now() - before) / 1000
   const cpu = process.cpuUsage(cpuBefore)
-  return { seconds, cpuSeconds: (cpu.user + cpu.system) / 1e6, peakMB: process.resourceUsage().maxRSS / 1024 }
+  const measured: Measured = {
+    seconds,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    peakMB: process.resourceUsage().maxRSS / 1024
+  }
+  return measured
 }
 
 if (import.meta.main) {
-  const [name = "", baseURL = "", rows, concurrency] = process.argv.slice(2)
-  const measured = await measure(name, { baseURL, rows: Number(rows), concurrency: Number(concurrency) })
+  const [peer = "", task = "", baseURL = "", rows, warmUp] = process.argv.slice(2)
+  const measured = await measure(peer, task, baseURL, Number(rows), Number(warmUp))
   process.stdout.write(`${JSON.stringify(measured)}\n`, () => process.exit())
 }

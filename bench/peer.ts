@@ -1,15 +1,16 @@
 /**
  * What every peer is given and must do. To add one: a module in `peers/`, and a line in `peers.ts`.
  */
+import type { Task } from "./tasks.ts"
 
-/** What a peer is called to do: `rows` calls to `baseURL`, at most `concurrency` of them open at once. */
+/** What a peer is called to do: `rows` rows of a task, sent to `baseURL`. */
 export interface RunOptions {
   readonly baseURL: string
   readonly rows: number
-  readonly concurrency: number
+  readonly task: Task
 }
 
-/** What a peer has done: the calls answered, and the total tokens summed over the usage in those answers. */
+/** What a peer has done: the rows answered, and the total tokens summed over the usage in those answers. */
 export interface RunResult {
   readonly rows: number
   readonly tokens: number
@@ -32,10 +33,5 @@ export const apiKey = "bench"
 /** The usage in every answer of the server. */
 export const usage = { prompt_tokens: 20, completion_tokens: 12, total_tokens: 32 } as const
 
-/** The prompt of row `index`: about 60 characters, no two alike. */
-export const prompt = (index: number): string => `Translate to English: row ${index} le chat dort sur la chaise`
-
-/** The prompts of `rows` rows, each made when it is asked for. */
-export function* prompts(rows: number): Generator<string, void> {
-  for (let index = 0; index < rows; index++) yield prompt(index)
-}
+/** How often a peer that retries sends a refused call again. */
+export const retries = 20

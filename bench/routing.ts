@@ -264,14 +264,18 @@ interface Set {
 /** A flow over some rows of a set; the recorded answers say whether they are right. */
 const flowOf = (set: Set, rows: ReadonlyArray<Row>, url: string, folder: string) => {
   const source = Source.fromIterable("row", rows)
+  const byPrompt = new Map(rows.map((row) => [row.prompt, row]))
   const answer = Flow.step(
     "answer",
     { row: source },
     ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row.prompt }), (response) => response.text),
     {
       quality: {
-        label: ({ row }) => row,
-        score: (text: string, row: Row) => (text === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct),
+        label: ({ row }) => row.prompt,
+        score: (text: string, prompt: string) => {
+          const row = byPrompt.get(prompt)!
+          return text === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct
+        },
         ...(set.features === undefined
           ? undefined
           : { features: ({ row }: { readonly row: Row }) => set.features!(row) }),

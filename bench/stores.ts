@@ -16,7 +16,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Servers from "../test/Servers.ts"
-import { model, prompts } from "./peer.ts"
+import { model } from "./peer.ts"
+import { named, prompts } from "./tasks.ts"
 
 const { values } = parseArgs({
   options: {
@@ -32,7 +33,7 @@ const rows = Number(values.rows)
 /** One run in this process: rows a second, and CPU in µs a row. */
 const measure = (store: string, baseUrl: string) =>
   Effect.gen(function* () {
-    const prompt = Source.fromIterable("prompt", prompts(rows))
+    const prompt = Source.fromIterable("prompt", prompts(named("text-0"), rows))
     const answer = Flow.step("answer", { prompt }, ({ prompt }) =>
       LanguageModel.generateText({ prompt }).pipe(Effect.map((response) => response.text))
     )
@@ -81,9 +82,13 @@ await Effect.runPromise(
       for (let round = 0; round < Number(values.rounds); round++) {
         for (const name of ["SQLite", "PostgreSQL"]) {
           const store = name === "SQLite" ? join(folder, `${round}.db`) : yield* Servers.postgres
-          const api = spawn(process.execPath, [fileURLToPath(new URL("server.ts", import.meta.url)), values.latency], {
-            stdio: ["pipe", "pipe", "inherit"]
-          })
+          const api = spawn(
+            process.execPath,
+            [fileURLToPath(new URL("server.ts", import.meta.url)), "text-0", values.latency],
+            {
+              stdio: ["pipe", "pipe", "inherit"]
+            }
+          )
           const [line] = yield* Effect.promise(() => once(api.stdout, "data"))
           const url = `http://127.0.0.1:${(JSON.parse(String(line)) as { readonly port: number }).port}/v1`
           for (const what of ["first", "again"]) {

@@ -18,7 +18,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Servers from "../test/Servers.ts"
-import { model, prompts } from "./peer.ts"
+import { model } from "./peer.ts"
+import { named, prompts } from "./tasks.ts"
 
 const { values } = parseArgs({
   allowNegative: true,
@@ -44,7 +45,7 @@ interface Used {
 }
 
 const flowOf = (baseUrl: string) => {
-  const prompt = Source.fromIterable("prompt", prompts(rows))
+  const prompt = Source.fromIterable("prompt", prompts(named("text-0"), rows))
   const answer = Flow.step("answer", { prompt }, ({ prompt }) =>
     LanguageModel.generateText({ prompt }).pipe(Effect.map((response) => response.text))
   )
@@ -123,9 +124,13 @@ const written = (store: string): { readonly transactions: number; readonly bytes
 /** A provider in a process of its own. */
 const provider = Effect.acquireRelease(
   Effect.promise(async () => {
-    const api = spawn(process.execPath, [fileURLToPath(new URL("server.ts", import.meta.url)), values.latency], {
-      stdio: ["pipe", "pipe", "inherit"]
-    })
+    const api = spawn(
+      process.execPath,
+      [fileURLToPath(new URL("server.ts", import.meta.url)), "text-0", values.latency],
+      {
+        stdio: ["pipe", "pipe", "inherit"]
+      }
+    )
     const [line] = await once(api.stdout, "data")
     return { api, url: `http://127.0.0.1:${(JSON.parse(String(line)) as { readonly port: number }).port}/v1` }
   }),

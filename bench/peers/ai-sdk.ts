@@ -1,22 +1,45 @@
-/** The AI SDK: `generateText` under p-map. */
+/** The AI SDK: `generateText` under p-map; an object by `Output.object` with zod. */
 import { createOpenAI } from "@ai-sdk/openai"
-import { generateText } from "ai"
+import { generateText, Output } from "ai"
 import pMap from "p-map"
-import { apiKey, model, prompts, type RunOptions, type RunResult } from "../peer.ts"
+import { apiKey, model, retries, type Run } from "../peer.ts"
+import * as Schema from "../schema.ts"
+import { entitle, prompts, shorten } from "../tasks.ts"
 
-export const run = async (options: RunOptions): Promise<RunResult> => {
-  const chat = createOpenAI({ apiKey, baseURL: options.baseURL }).chat(model)
+export const run: Run = async ({ baseURL, rows: count, task }) => {
+  const chat = createOpenAI({ apiKey, baseURL }).chat(model)
+  const maxRetries = task.limit === undefined ? 0 : retries
   let rows = 0
   let tokens = 0
 
+  const text = async (prompt: string): Promise<string> => {
+    const { text, usage } = await generateText({ model: chat, prompt, maxRetries })
+    tokens += usage.totalTokens ?? 0
+    return text
+  }
+
+  const object = async (prompt: string): Promise<void> => {
+    const { output, usage } = await generateText({
+      model: chat,
+      prompt,
+      maxRetries,
+      output: Output.object({ schema: Schema.zod })
+    })
+    if (typeof output !== "object") throw new Error("No object")
+    tokens += usage.totalTokens ?? 0
+  }
+
   await pMap(
-    prompts(options.rows),
+    prompts(task, count),
     async (content) => {
-      const { usage } = await generateText({ model: chat, prompt: content, maxRetries: 0 })
+      if (task.kind === "object") await object(content)
+      else {
+        const answer = await text(content)
+        if (task.kind === "steps") await text(entitle(await text(shorten(answer, content)), content))
+      }
       rows++
-      tokens += usage.totalTokens ?? 0
     },
-    { concurrency: options.concurrency }
+    { concurrency: task.concurrency }
   )
   return { rows, tokens }
 }
