@@ -19,8 +19,8 @@ export interface BatchLines {
   readonly find: (key: string) => Effect.Effect<BatchLine.BatchLine | undefined, SqlError.SqlError>
   /** This process has added lines with these keys. */
   readonly added: (lines: ReadonlyArray<Pick<BatchLine.BatchLine, "key">>) => void
-  /** The answer of a line has changed. */
-  readonly changed: (key: string) => void
+  /** Lines have changed or are deleted: what was read ahead is dropped. */
+  readonly changed: () => void
 }
 
 /** The fewest and the most lines that are read ahead. */
@@ -87,7 +87,7 @@ const onSqlite = (database: Database.Service): BatchLines => {
     added: (lines) => {
       for (const { key } of lines) own.add(key)
     },
-    changed: (key) => void ahead.delete(key)
+    changed: () => ahead.clear()
   }
 }
 

@@ -51,9 +51,10 @@ const soonest = (
   now: number
 ): Duration.Duration => {
   const ended = answered + failed
-  return ended === 0 || batch.sentAt === undefined
+  // Where all are counted, the provider is at something else.
+  return ended === 0 || ended >= batch.requests || batch.sentAt === undefined
     ? Duration.infinity
-    : Duration.millis((((now - batch.sentAt) / ended) * Math.max(0, batch.requests - ended)) / 3)
+    : Duration.millis((((now - batch.sentAt) / ended) * (batch.requests - ended)) / 3)
 }
 
 /**

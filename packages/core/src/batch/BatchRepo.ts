@@ -425,8 +425,8 @@ export const make = (database: Database.Service): BatchRepo => {
         (rows) => rows.map(BatchLine.fromRow)
       ),
     take: take(database),
-    fail: ({ batch, key, number }, value) => {
-      lines.changed(key)
+    fail: ({ batch, number }, value) => {
+      lines.changed()
       return Effect.asVoid(
         database.query("UPDATE batch_lines SET state = 'failed', value = ? WHERE batch = ? AND number = ?", [
           value,
@@ -459,6 +459,9 @@ export const make = (database: Database.Service): BatchRepo => {
     list: (limit) => select(database, "WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
     pending: pending(database),
     forget: forget(database),
-    endRun: endRun(database)
+    endRun: (run, isDone) => {
+      lines.changed()
+      return endRun(database)(run, isDone)
+    }
   }
 }

@@ -9,7 +9,6 @@ import type * as Effect from "effect/Effect"
 import type * as AnswerCheck from "../answer/AnswerCheck.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
-import type * as Attempt from "./Attempt.ts"
 
 /** The failed calls of a result. A value made from a failure, such as an empty text, is not kept. */
 export interface CallOutcome {
@@ -19,7 +18,7 @@ export interface CallOutcome {
 
 /** A request with an answer. Its hash is computed when it is needed. */
 export interface AnsweredRequest {
-  readonly request: ModelRequest
+  readonly text: () => string
   hash: string | undefined
 }
 
@@ -57,17 +56,6 @@ export interface Loop {
   readonly most: number
 }
 
-/** Sends a request. */
-type SendRequest = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
-
-/** What a ledger records of a call. */
-export interface CallRecording {
-  /** Runs around each attempt, after all other hooks. */
-  readonly hook: Attempt.AttemptHook
-  /** Records what a layer sends itself as calls of their own. */
-  readonly over: (send: SendRequest) => SendRequest
-}
-
 export interface CallState {
   /** The loop that the call is part of. */
   readonly loop?: Loop | undefined
@@ -83,6 +71,4 @@ export interface CallState {
    * is found again when the row is replayed.
    */
   readonly single?: "kept" | "passing" | undefined
-  /** The ledger above that records the call: each attempt and answer is recorded once, however many ledgers there are. */
-  readonly recording?: CallRecording | undefined
 }

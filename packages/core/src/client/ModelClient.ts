@@ -40,6 +40,7 @@ import * as Aside from "./Aside.ts"
 import type * as Attempt from "./Attempt.ts"
 import * as AttemptEnds from "./AttemptEnds.ts"
 import * as CallContext from "./CallContext.ts"
+import * as CallRecording from "./CallRecording.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import { handle, refuse } from "./Handlers.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
@@ -594,7 +595,7 @@ export const provider = (options: ProviderOptions): Service => {
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const isSimulated = (fiber.getRef(Simulation.Simulation) ?? built) !== undefined
         const ask = asker(runHooks, isSimulated)
-        const environment = { clock, hooks: attemptHooksOf(runHooks, call), step, expected }
+        const environment = { clock, hooks: attemptHooksOf(runHooks, fiber), step, expected }
         const one = <R extends ModelRequest.ModelRequest>(request: R) => {
           const serviceTier = options.serviceTiers?.of(request)
           return ask(
@@ -633,9 +634,11 @@ export const provider = (options: ProviderOptions): Service => {
 /** The hooks around each attempt of a call: the ledger's own comes last. */
 const attemptHooksOf = (
   { attempts }: RunHooks.RunHooks,
-  { state: { recording } }: CallContext.CallContext
-): ReadonlyArray<Attempt.AttemptHook> =>
-  recording === undefined ? attempts : attempts.length === 0 ? [recording.hook] : [...attempts, recording.hook]
+  fiber: Fiber.Fiber<unknown, unknown>
+): ReadonlyArray<Attempt.AttemptHook> => {
+  const recording = fiber.getRef(CallRecording.CallRecording)
+  return recording === undefined ? attempts : attempts.length === 0 ? [recording.hook] : [...attempts, recording.hook]
+}
 
 const functionsOf = ({ completion, decision, embedding }: ProviderOptions): ReadonlyArray<Function> =>
   [completion, embedding, decision].filter((f) => f !== undefined)

@@ -17,6 +17,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as CallContext from "./CallContext.ts"
+import * as CallOutcome from "./CallOutcome.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import type { AnsweredRequest, SuspendedRow } from "./CallState.ts"
@@ -50,12 +51,11 @@ export const makeRow = (recorded: ReadonlyMap<string, number> = new Map()): Susp
   given: new Map()
 })
 
-const hashOf = (answered: AnsweredRequest): string =>
-  (answered.hash ??= ContentHash.make(RequestKey.content(answered.request)))
+const hashOf = (answered: AnsweredRequest): string => (answered.hash ??= ContentHash.make(answered.text()))
 
 /** Tests whether an answer must be recorded. A replayed row receives some of its answers again. */
 export const isNew = ({ answered, recorded }: SuspendedRow, request: ModelRequest.ModelRequest): boolean => {
-  const last: AnsweredRequest = { request, hash: undefined }
+  const last: AnsweredRequest = { text: RequestKey.later(request), hash: undefined }
   answered.push(last)
   // Most rows are suspended before any answer: there is none to tell apart.
   if (recorded.size === 0) return true
@@ -84,7 +84,7 @@ export const held = (client: Service): Service => ({
       row.open++
       return Effect.onExitPrimitive(
         Effect.catchCause(client.send(request), (cause) =>
-          isSuspended(cause) ? hold(row, cause) : Effect.failCause(cause)
+          isSuspended(cause) ? hold(row, cause, () => CallOutcome.failed(fiber, request)) : Effect.failCause(cause)
         ),
         () => {
           row.open--
@@ -99,10 +99,12 @@ export const held = (client: Service): Service => ({
     })
 })
 
-const hold = <E>(row: SuspendedRow, cause: Cause.Cause<E>): Effect.Effect<never, E> => {
+/** Holds a call until its row is suspended. A call that its step gives up before has failed. */
+const hold = <E>(row: SuspendedRow, cause: Cause.Cause<E>, onGivenUp: () => void): Effect.Effect<never, E> => {
   row.suspended++
-  return Effect.onExitPrimitive(Effect.andThen(untilStuck(row), Effect.failCause(cause)), () => {
+  return Effect.onExitPrimitive(Effect.andThen(untilStuck(row), Effect.failCause(cause)), (exit) => {
     row.suspended--
+    if (exit._tag === "Failure" && !isSuspended(exit.cause)) onGivenUp()
     return undefined
   })
 }

@@ -20,12 +20,12 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
+import * as CallRecording from "../client/CallRecording.ts"
 import * as CallContext from "../client/CallContext.ts"
 import type * as Exchange from "../client/Exchange.ts"
 import type * as Attempt from "../client/Attempt.ts"
@@ -88,7 +88,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
     (request) =>
       Effect.withFiber((fiber) => {
         const call = fiber.getRef(CallContext.CallContext)
-        if (call.state.recording !== undefined) return send(request)
+        if (fiber.getRef(CallRecording.CallRecording) !== undefined) return send(request)
         const clock = fiber.getRef(Clock.Clock)
         const hooks = fiber.getRef(RunHooks.RunHooks)
         const caller = CallContext.callerOf(call)
@@ -135,12 +135,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
         }
 
         return Effect.onExitPrimitive(
-          Effect.updateContext(send(request), (context: Context.Context<never>) =>
-            Context.add(context, CallContext.CallContext, {
-              ...call,
-              state: { ...call.state, recording: { hook, over } }
-            })
-          ),
+          Effect.provideService(send(request), CallRecording.CallRecording, { hook, over }),
           (exit) => {
             if (Exit.isSuccess(exit)) CallOutcome.succeeded(fiber, request)
             // The result of a suspended row is not kept.
@@ -308,7 +303,7 @@ const worth = (
   // A reused answer is not part of a packed prompt now, even if it once was.
   const packed = alone - full
   const isReused = response.origin !== "provider"
-  if (!isReused && baseline === own && alone === own && withTier === own && beside === nothingBeside)
+  if (!isReused && [withTier, full, alone, baseline].every((figure) => figure === own) && beside === nothingBeside)
     return { baseline, savings: LedgerEntry.noSavings }
   return {
     baseline,

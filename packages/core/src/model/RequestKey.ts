@@ -131,19 +131,57 @@ const messagesText = (messages: ReadonlyArray<ModelRequest.Message>): string => 
   return text
 }
 
+/** The parts of a completion's canonical text; `undefined` for a request with other fields. */
+interface CompletionText {
+  readonly head: string
+  readonly messages: ReadonlyArray<ModelRequest.Message>
+  readonly tail: string
+}
+
+const completionText = (request: ModelRequest.ModelRequest): CompletionText | undefined => {
+  if (request._tag !== "Completion") return undefined
+  const { _tag, messages, model, providerOptions, responseFormat, sample, settings, toolChoice, tools, ...more } =
+    request
+  for (const _ in more) return undefined
+  const isWhole = [messages, providerOptions, responseFormat, sample, settings, toolChoice, tools].every(
+    (field) => field !== undefined
+  )
+  if (!isWhole) return undefined
+  const named = model === undefined ? "" : `,"model":${canonical(model)}`
+  const options = canonical(relevantOptions(providerOptions))
+  return {
+    head: `{"_tag":"${_tag}","messages":`,
+    messages,
+    tail: `${named},"providerOptions":${options},"responseFormat":${canonical(responseFormat)},"sample":${canonical(sample)},"settings":${canonical(settings)},"toolChoice":${canonical(toolChoice)},"tools":${canonical(tools)}}`
+  }
+}
+
 /** The canonical text of a request with the options that count. The fields of a completion are in the order of their names. */
 const textOf = (request: ModelRequest.ModelRequest): string => {
-  const providerOptions = relevantOptions(request.providerOptions)
-  if (request._tag !== "Completion") return canonical({ ...request, providerOptions })
-  const { _tag, messages, model, responseFormat, sample, settings, toolChoice, tools, ...more } = request
-  if (Object.keys(more).length > 1) return canonical({ ...request, providerOptions })
-  const named = model === undefined ? "" : `,"model":${canonical(model)}`
-  return `{"_tag":"${_tag}","messages":${messagesText(messages)}${named},"providerOptions":${canonical(providerOptions)},"responseFormat":${canonical(responseFormat)},"sample":${canonical(sample)},"settings":${canonical(settings)},"toolChoice":${canonical(toolChoice)},"tools":${canonical(tools)}}`
+  const parts = completionText(request)
+  return parts === undefined
+    ? canonical({ ...request, providerOptions: relevantOptions(request.providerOptions) })
+    : `${parts.head}${messagesText(parts.messages)}${parts.tail}`
 }
 
 /** The hashed text: canonical JSON of version, namespace and request. */
 export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
   `[${version},${JSON.stringify(namespace)},${textOf(request)}]`
+
+/**
+ * The hashed text of a request as it is now, made when it is needed: its author may change the messages in place meanwhile.
+ *
+ * @internal
+ */
+export const later = (request: ModelRequest.ModelRequest): (() => string) => {
+  const parts = completionText(request)
+  if (parts === undefined || !parts.messages.every(isPlain)) {
+    const text = content(request)
+    return () => text
+  }
+  const messages = parts.messages.map((message) => ({ ...message }))
+  return () => `[${version},"",${parts.head}${canonical(messages)}${parts.tail}]`
+}
 
 const encoder = new TextEncoder()
 

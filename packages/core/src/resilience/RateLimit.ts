@@ -122,7 +122,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
 interface Turn {
   readonly key: string
   readonly requests: { readonly limit: number; readonly amount: number } | undefined
-  readonly tokens: { readonly limit: number; readonly amount: number } | undefined
+  /** The amount is read when the tokens are taken. */
+  readonly tokens: { readonly limit: number; readonly amount: () => number } | undefined
 }
 
 /** Where limits are kept, and how other processes learn of a pause. */
@@ -140,7 +141,7 @@ const inProcess = (buckets: TokenBucket.TokenBuckets): Limiter => ({
   take: ({ key, requests, tokens }, now) =>
     Math.max(
       requests === undefined ? 0 : buckets.take(requestsOf(key), requests.limit, requests.amount, now),
-      tokens === undefined ? 0 : buckets.take(tokensOf(key), tokens.limit, tokens.amount, now)
+      tokens === undefined ? 0 : buckets.take(tokensOf(key), tokens.limit, tokens.amount(), now)
     ),
   pause: undefined
 })
@@ -165,7 +166,7 @@ const takeOf = (
   Effect.fnUntraced(function* ({ key, requests, tokens }) {
     const forRequests =
       requests === undefined ? 0 : yield* takeRequests(requestsOf(key), requests.limit, requests.amount)
-    const forTokens = tokens === undefined ? 0 : yield* consume(limiter, tokensOf(key), tokens.limit, tokens.amount)
+    const forTokens = tokens === undefined ? 0 : yield* consume(limiter, tokensOf(key), tokens.limit, tokens.amount())
     return Math.max(forRequests, forTokens)
   })
 
@@ -304,16 +305,19 @@ const waitForTurn = (
 ): Effect.Effect<void, AiError.AiError> | undefined => {
   const { known } = limits
   const key = `${asked.of === undefined ? asked.model : `by ${asked.of}`}${limits.place}`
-  let amount = tokens
-  if (limits.tokens !== undefined) {
-    amount += known.owed
+  const withOwed = () => {
+    const { owed } = known
     known.owed = 0
+    return tokens + owed
   }
   const now = clock.currentTimeMillisUnsafe()
-  const taken = limiter.take(turnOf(key, limits, 1, amount), now)
+  const taken = limiter.take(turnOf(key, limits, 1, withOwed), now)
   if (typeof taken === "number" && taken <= 0 && known.pausedUntil <= now) return undefined
   const giveBack = Effect.suspend(() => {
-    const given = limiter.take(turnOf(key, limits, -1, -tokens), clock.currentTimeMillisUnsafe())
+    const given = limiter.take(
+      turnOf(key, limits, -1, () => -tokens),
+      clock.currentTimeMillisUnsafe()
+    )
     return typeof given === "number" ? Effect.void : given
   })
   const wait = (millis: number) =>
@@ -321,7 +325,7 @@ const waitForTurn = (
   return typeof taken === "number" ? wait(taken) : Effect.flatMap(taken, wait)
 }
 
-const turnOf = (key: string, { requests, tokens }: Applied, count: number, amount: number): Turn => ({
+const turnOf = (key: string, { requests, tokens }: Applied, count: number, amount: () => number): Turn => ({
   key,
   requests: requests === undefined ? undefined : { limit: requests, amount: count },
   tokens: tokens === undefined ? undefined : { limit: tokens, amount }

@@ -114,7 +114,8 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
 const textOf = (value: object): string => {
   const text = JSON.stringify(value)
-  const isPlain = text.length <= MOST_TEXT && !FILE.test(text) && Secret.mask(text) === text
+  // A text that JSON escapes once more may have a secret in a form that is not known.
+  const isPlain = text.length <= MOST_TEXT && !text.includes("\\") && !FILE.test(text) && Secret.mask(text) === text
   return isPlain ? text : JSON.stringify(value, shortened)
 }
 

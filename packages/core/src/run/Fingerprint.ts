@@ -45,24 +45,27 @@ const callsOf = (text: string): ReadonlyArray<Call> => Option.getOrElse(decodeCa
 const MOST_CALLS = 16
 const MOST_CHARACTERS = 200_000
 
-/** The hash of a request, whichever sample of a row it is for. */
-const hashOf = (resolved: ModelRequest.ModelRequest): string =>
-  ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
+/** The text of a request, whichever sample of a row it is for. */
+const textOf = (resolved: ModelRequest.ModelRequest): (() => string) =>
+  RequestKey.later(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved)
+
+const hashOf = (resolved: ModelRequest.ModelRequest): string => ContentHash.make(textOf(resolved)())
 
 const hasTools = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Completion" && request.tools.length > 0
 
 /** A call as it was sent. */
 export interface RecordedCall {
-  readonly resolved: ModelRequest.ModelRequest
+  /** The text of its request, which is hashed. */
+  readonly text: () => string
   readonly answer?: string
 }
 
 /** Calls as they are stored. */
-export const textOf = (calls: ReadonlyArray<RecordedCall>): string =>
+export const stored = (calls: ReadonlyArray<RecordedCall>): string =>
   encode(
-    calls.map(({ answer, resolved }) => ({
-      hash: hashOf(resolved),
+    calls.map(({ answer, text }) => ({
+      hash: ContentHash.make(text()),
       ...(answer === undefined ? undefined : { answer })
     }))
   )
@@ -74,12 +77,12 @@ export const record = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     // Hashed at the end: of many rows that start, one is recorded.
-    const calls: Array<{ readonly resolved: ModelRequest.ModelRequest; answer?: string }> = []
+    const calls: Array<{ readonly text: () => string; answer?: string }> = []
     let isOver = false
     let characters = 0
     const watch: CallState.CallInterceptor = (request, resolve, send) => {
       if (isOver || calls.length >= MOST_CALLS) return send
-      const call: (typeof calls)[number] = { resolved: resolve() }
+      const call: (typeof calls)[number] = { text: textOf(resolve()) }
       calls.push(call)
       if (hasTools(request)) {
         isOver = true

@@ -1,8 +1,9 @@
 /**
  * Runs all rows of a flow: once when every answer comes immediately, and otherwise repeatedly. Rows whose answers come
  * later are suspended. When the answers are there, all rows are replayed, and finished steps come from the journal. The
- * last replay, in which no row is suspended, writes the outputs. Files are written aside in every replay, and moved to
- * their places when no row was suspended: a run whose outputs are all files needs no replay of its own to write them.
+ * last replay, in which no row is suspended, writes the outputs. Files are written aside as soon as a replay may be the
+ * last, and moved to their places when no row was suspended: a run whose outputs are all files needs no replay of its own
+ * to write them.
  *
  * @internal
  */
@@ -10,11 +11,22 @@ import * as Effect from "effect/Effect"
 import type * as Suspension from "../client/Suspension.ts"
 import * as FileBytes from "../file/FileBytes.ts"
 import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
 import type * as Sink from "../flow/Sink.ts"
 import * as Store from "../store/Store.ts"
 import * as DomainStreams from "./DomainStreams.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunState from "./RunState.ts"
+
+/** The most nodes that call a model one after the other for a row: no earlier replay can be the last of new rows. */
+const chainOf = ({ graph }: Flow.Any): number => {
+  const lengths = new Map<Node.Any, number>()
+  for (const node of graph.nodes) {
+    const before = Math.max(0, ...Node.inputsOf(node).map((input) => lengths.get(input) ?? 0))
+    lengths.set(node, before + (Node.canCall(node) ? 1 : 0))
+  }
+  return Math.max(1, ...lengths.values())
+}
 
 /** Runs all rows; returns the written outputs. */
 export const run = Effect.fnUntraced(function* (
@@ -45,8 +57,9 @@ export const run = Effect.fnUntraced(function* (
         )
       )
     )
+  const first = chainOf(flow)
   for (let replays = 0; ; replays++) {
-    const isAside = replays > 0 && options.isAside
+    const isAside = replays >= first && options.isAside
     const written = yield* pass(isAside, isAside)
     const stop = state.stopped()
     if (state.suspendedRows() === 0) {

@@ -120,7 +120,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
             const text = fingerprintWanted ? StoredValue.encode(input) : undefined
             if (text === undefined) return
             fingerprintWanted = false
-            store.rows.addProbe(step!.id, { input: text, request: Fingerprint.textOf(calls) })
+            store.rows.addProbe(step!.id, { input: text, request: Fingerprint.stored(calls) })
           })
   }
 }

@@ -63,8 +63,7 @@ const failed = (cause: unknown): SqlError.SqlError =>
   })
 
 /** A value as JSON. Picodollars are too large for a number of it. */
-const jsonOf = (value: Note[number]): string =>
-  typeof value === "bigint" ? `"${value}"` : typeof value === "number" ? String(value) : JSON.stringify(value)
+const jsonOf = (value: Note[number]): string => (typeof value === "bigint" ? `"${value}"` : JSON.stringify(value))
 
 const lineOf = (note: Note): string => {
   let line = "["
