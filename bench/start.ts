@@ -41,15 +41,13 @@ const server = createServer((request, response) => {
   firstAt ||= performance.now()
   request.resume()
   request.on("end", () =>
-    response
-      .writeHead(200, { "content-type": "application/json" })
-      .end(
-        JSON.stringify({
-          model,
-          choices: [{ index: 0, message: { role: "assistant", content: "ok" }, finish_reason: "stop" }],
-          usage
-        })
-      )
+    response.writeHead(200, { "content-type": "application/json" }).end(
+      JSON.stringify({
+        model,
+        choices: [{ index: 0, message: { role: "assistant", content: "ok" }, finish_reason: "stop" }],
+        usage
+      })
+    )
   )
 })
 server.listen(0, "127.0.0.1")
