@@ -815,6 +815,9 @@ describe("a budget", () => {
       assert.strictEqual(stopped.summary.status, "budget")
       assert.isTrue(stopped.summary.cost <= 200_000_000n)
       assert.isTrue(stopped.summary.cost > 100_000_000n, "much less than the budget was used")
+      // Rows that wait for room have sent nothing: they are no rows whose requests change.
+      assert.strictEqual(answersIn(simulator, undefined), 0)
+      assert.isFalse(stopped.warnings.some((text) => text.includes("each time it is replayed")))
       assert.strictEqual(stopped.summary.cost, batchBill("openai", simulator))
       const done = yield* run(flow, {
         store,

@@ -119,29 +119,35 @@ const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
       if (asked.isSingle || queue.isOver() || again.line.tries > tries) return single(sender, again)
       if (known === undefined && isOther(sender, line, fiber))
         return Effect.andThen(sayOther(sender, line.step), single(sender, again))
-      return Effect.flatMap(gather(sender, again), (how) =>
-        how === "single"
-          ? Effect.andThen(sayNoBatch(sender, line.step, again.request), single(sender, again))
-          : wait(sender, again)
-      )
+      return Effect.flatMap(gather(sender, again), (how) => {
+        if (how === "single") return Effect.andThen(sayNoBatch(sender, line.step, again.request), single(sender, again))
+        if (how === "gathered") noteSent(sender, line, fiber)
+        return wait(sender, again)
+      })
     })
   )
 }
 
 /**
- * Tests whether a row sends other requests in each replay, such as prompts with the time: no batch would ever answer it.
+ * Tests whether a row has sent other requests in each replay, such as prompts with the time: no batch would ever answer it.
  */
 const isOther = ({ tries, unanswered }: Sender, line: BatchLine.New, fiber: Fiber.Fiber<unknown, unknown>): boolean => {
   const { row } = CallContext.stateOf(fiber)
-  if (row === undefined) return false
-  const place = placeOf(line)
-  const before = unanswered.get(place)
-  if (before === undefined) unanswered.set(place, { last: row.replay, count: 1 })
+  const before = unanswered.get(placeOf(line))
+  if (row === undefined || before === undefined) return false
+  return (before.last === row.replay ? before.count - 1 : before.count) >= tries
+}
+
+/** Notes that a row has sent a request in this replay. A row that the budget holds has sent none. */
+const noteSent = ({ unanswered }: Sender, line: BatchLine.New, fiber: Fiber.Fiber<unknown, unknown>): void => {
+  const { row } = CallContext.stateOf(fiber)
+  if (row === undefined) return
+  const before = unanswered.get(placeOf(line))
+  if (before === undefined) unanswered.set(placeOf(line), { last: row.replay, count: 1 })
   else if (before.last !== row.replay) {
     before.last = row.replay
     before.count++
   }
-  return (before?.count ?? 1) > tries
 }
 
 const placeOf = ({ row, step }: Pick<BatchLine.New, "row" | "step">): string => `${step}\n${row}`
