@@ -89,7 +89,7 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
     // The token is not in the address any more.
     assert.notInclude(seen.page.url(), "token")
     await seen.page.waitForSelector("table.runs a")
-    await seen.page.click("table.runs a")
+    await seen.page.locator("table.runs a").click()
     await seen.until("no provider was called, nothing was paid")
     for (const [tab, words] of [
       ["overview", "without the layers"],
@@ -149,8 +149,10 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
     assert.lengthOf((await ui.get(href)).text.trim().split("\n"), 3)
     await seen.page.goBack()
     await seen.page.waitForFunction(`!location.hash.includes("sort=cost")`)
-    await seen.page.click(".chip")
-    await seen.page.click(".chip")
+    for (const left of [1, 0]) {
+      await seen.page.locator(".chip").click()
+      await seen.page.waitForFunction(`document.querySelectorAll(".chip").length === ${left}`)
+    }
     await seen.until("20 rows")
     // By a number, and by nothing else.
     await seen.page.select(`select[aria-label="Column"]`, "output")
@@ -292,7 +294,7 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
       const seen = await Browsers.open(browser, address)
       await seen.tab("errors")
       await seen.until("2 × Error at answer")
-      await seen.page.click(".retry button")
+      await seen.page.locator(".retry button").click()
       await seen.until("The retry is done")
       await seen.until("No row has failed")
       assert.deepStrictEqual(seen.complaints, [])
@@ -315,7 +317,7 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
     try {
       const seen = await Browsers.open(browser, server.served.address())
       await seen.until("running")
-      await seen.page.click("table.runs a")
+      await seen.page.locator("table.runs a").click()
       await seen.tab("live")
       await seen.until(/[1-9][\d,]* so far/)
       // The head of the page says what there is so far.
@@ -347,7 +349,7 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
     const seen = await Browsers.open(browser, server.served.address())
     try {
       await seen.page.waitForSelector("table.runs a")
-      await seen.page.click("table.runs a")
+      await seen.page.locator("table.runs a").click()
       await seen.tab("rows")
       await seen.until(`${count.toLocaleString("en-US")} rows`)
       await seen.page.waitForFunction(`!/more are being read/.test(document.body.innerText)`, { timeout: 30_000 })
@@ -368,7 +370,7 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
       )
       await seen.page.waitForFunction(`location.hash.includes("sort=cost")`)
       await seen.page.waitForSelector(`[aria-sort="ascending"] button`)
-      await seen.page.click(`[aria-sort="ascending"] button`)
+      await seen.page.locator(`[aria-sort="ascending"] button`).click()
       await seen.page.waitForFunction(`/^${last}\\s/.test(document.querySelector("#row-0")?.innerText ?? "")`)
       renameSync(simulated(own), `${simulated(own)}.away`)
       writeFileSync(simulated(own), "")

@@ -89,12 +89,19 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
     })
   }
 
+  /** Tests whether a caller can wait for work: it is in flight, or has a result. */
+  const isShared = (key: string, shared: Shared<A, E>): boolean => {
+    const { result } = shared
+    return result === undefined ? calls.get(key) === shared : result !== INTERRUPTED && !Exit.hasInterrupts(result)
+  }
+
   const run = <R>(key: string, work: Effect.Effect<A, E, R>, isOwn = false): Effect.Effect<A, E, R> =>
     Effect.withFiber((caller) => {
       const known = calls.get(key)
       if (known === undefined && isOwn) return ending(key, begin(key, false), work)
       return Effect.callback((resume) => {
-        const current = known ?? calls.get(key)
+        // The fiber may have yielded since, and the work may be over or given up.
+        const current = known !== undefined && isShared(key, known) ? known : calls.get(key)
         const shared = current ?? begin(key, true)
         // In the context of its first caller: the ledger and budgets read the row from it.
         if (current === undefined)
