@@ -207,8 +207,14 @@ describe.skipIf(Servers.chromium === undefined)("the page of pipe ui", () => {
     await seen.until("0 skipped")
     await seen.go(`#/runs/${run()}/review?step=answer`)
     await seen.until(/0 of 8 reviewed/)
-    await seen.page.keyboard.press("e")
-    await seen.page.waitForSelector("textarea")
+    // The page listens to keys a moment after it has drawn an answer.
+    for (let isOpen = false; !isOpen;) {
+      await seen.page.keyboard.press("e")
+      isOpen = await seen.page.waitForSelector("textarea", { timeout: 500 }).then(
+        () => true,
+        () => false
+      )
+    }
     await seen.page.evaluate(`document.querySelector("textarea").select()`)
     await seen.page.keyboard.type("a better answer, with an a and an s")
     await seen.page.keyboard.down("Control")
