@@ -36,14 +36,16 @@ const READ_AHEAD = `SELECT ${BatchLine.select}, value FROM batch_lines
 const query = (database: Database.Service, sql: string, params: ReadonlyArray<unknown>) =>
   Effect.map(database.query(sql, params), (rows) => rows.map(BatchLine.fromRow))
 
-const one = (database: Database.Service): BatchLines["find"] => {
-  return (key) => Effect.map(query(database, FIND, [key]), ([line]) => line)
-}
+const one =
+  (database: Database.Service): BatchLines["find"] =>
+  (key) =>
+    Effect.map(query(database, FIND, [key]), ([line]) => line)
 
 const onSqlite = (database: Database.Service): BatchLines => {
   const findOne = one(database)
   const others = OtherWrites.make(database)
-  const own = new KeyFilter.KeyFilter()
+  /** The keys that this process has added. Most runs add none. */
+  let own: KeyFilter.KeyFilter | undefined
   let ahead = new Map<string, BatchLine.BatchLine>()
   /** Whether every line in the store is of this process; `undefined` before the first look-up. */
   let isOwn: boolean | undefined
@@ -81,10 +83,11 @@ const onSqlite = (database: Database.Service): BatchLines => {
       const known = ahead.get(key)
       if (known !== undefined) return Effect.succeed(known)
       return Effect.flatMap(check, (isOwn) =>
-        isOwn && !own.mayHave(key) ? Effect.undefined : Effect.flatMap(findOne(key), readAhead)
+        isOwn && own?.mayHave(key) !== true ? Effect.undefined : Effect.flatMap(findOne(key), readAhead)
       )
     },
     added: (lines) => {
+      own ??= new KeyFilter.KeyFilter()
       for (const { key } of lines) own.add(key)
     },
     changed: () => ahead.clear()

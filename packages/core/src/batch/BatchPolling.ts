@@ -47,7 +47,7 @@ const poll = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefine
 /** A third of the time that a batch needs at its pace so far: a batch that is nearly done is polled more often. */
 const soonest = (
   { batch }: JobState,
-  { answered = 0, failed = 0 }: BatchProvider.BatchStatus,
+  { answered, failed }: BatchProvider.BatchStatus,
   now: number
 ): Duration.Duration => {
   const ended = answered + failed

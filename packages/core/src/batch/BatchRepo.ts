@@ -379,9 +379,10 @@ const forget =
     )
 
 const endRun =
-  (database: Database.Service): BatchRepo["endRun"] =>
-  (run, isDone) =>
-    isDone
+  (database: Database.Service, lines: BatchLines.BatchLines): BatchRepo["endRun"] =>
+  (run, isDone) => {
+    lines.changed()
+    return isDone
       ? Effect.asVoid(
           database.transaction([
             {
@@ -398,6 +399,7 @@ const endRun =
             [run]
           )
         )
+  }
 
 const remotes =
   (database: Database.Service): BatchRepo["remotes"] =>
@@ -459,9 +461,6 @@ export const make = (database: Database.Service): BatchRepo => {
     list: (limit) => select(database, "WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
     pending: pending(database),
     forget: forget(database),
-    endRun: (run, isDone) => {
-      lines.changed()
-      return endRun(database)(run, isDone)
-    }
+    endRun: endRun(database, lines)
   }
 }

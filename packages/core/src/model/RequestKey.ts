@@ -164,9 +164,11 @@ const textOf = (request: ModelRequest.ModelRequest): string => {
     : `${parts.head}${messagesText(parts.messages)}${parts.tail}`
 }
 
+const hashed = (namespace: string, text: string): string => `[${version},${JSON.stringify(namespace)},${text}]`
+
 /** The hashed text: canonical JSON of version, namespace and request. */
 export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
-  `[${version},${JSON.stringify(namespace)},${textOf(request)}]`
+  hashed(namespace, textOf(request))
 
 /**
  * The hashed text of a request as it is now, made when it is needed: its author may change the messages in place meanwhile.
@@ -180,7 +182,7 @@ export const later = (request: ModelRequest.ModelRequest): (() => string) => {
     return () => text
   }
   const messages = parts.messages.map((message) => ({ ...message }))
-  return () => `[${version},"",${parts.head}${canonical(messages)}${parts.tail}]`
+  return () => hashed("", `${parts.head}${canonical(messages)}${parts.tail}`)
 }
 
 const encoder = new TextEncoder()

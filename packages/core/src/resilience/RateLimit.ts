@@ -44,9 +44,8 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
+import * as Limiter from "./Limiter.ts"
 import * as Patience from "./Patience.ts"
-import * as RatePace from "./RatePace.ts"
-import * as TokenBucket from "./TokenBucket.ts"
 
 /** The options of `RateLimit.layer`. */
 export interface Options {
@@ -62,8 +61,6 @@ export interface Options {
    */
   readonly by?: (call: CallContext.CallContext) => string
 }
-
-const WINDOW = Duration.minutes(1)
 
 /** What is known of a model's limits. Runs of one process share it. */
 interface Limits {
@@ -102,92 +99,21 @@ const lower = (own: number | undefined, reported: number | undefined): number | 
 export const layerShared = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
-  make(options, () => Effect.map(RateLimiter.RateLimiter, byEffect))
+  make(options, () => Effect.map(RateLimiter.RateLimiter, Limiter.fromRateLimiter))
 
 /** Limits the calls of this process. Runs at the same time, over one store, share the limits of an account. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   make(options, ({ layers }) =>
     Effect.flatMap(SharedState.Limiters, (limiters) =>
       limiters === undefined
-        ? SharedState.at(
-            layers,
-            "RateLimiter",
-            Effect.sync(() => inProcess(TokenBucket.make()))
-          )
-        : Effect.map(SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers))), byPace)
+        ? SharedState.at(layers, "RateLimiter", Effect.sync(Limiter.make))
+        : Effect.map(SharedState.at(layers, "SharedRateLimiter", limiters(SharedState.placeOf(layers))), Limiter.paced)
     )
   )
 
-/** What a call takes of its limits, or gives back. */
-interface Turn {
-  readonly key: string
-  readonly requests: { readonly limit: number; readonly amount: number } | undefined
-  /** The amount is read when the tokens are taken. */
-  readonly tokens: { readonly limit: number; readonly amount: () => number } | undefined
-}
-
-/** Where limits are kept, and how other processes learn of a pause. */
-interface Limiter {
-  /** Takes a turn. Returns the milliseconds until the limits have room for it: as an effect where processes share them. */
-  readonly take: (turn: Turn, now: number) => number | Effect.Effect<number>
-  readonly pause: SharedState.SharedLimiter["pause"] | undefined
-}
-
-const requestsOf = (key: string): string => `requests/${key}`
-const tokensOf = (key: string): string => `tokens/${key}`
-
-/** Limits of this process alone. */
-const inProcess = (buckets: TokenBucket.TokenBuckets): Limiter => ({
-  take: ({ key, requests, tokens }, now) =>
-    Math.max(
-      requests === undefined ? 0 : buckets.take(requestsOf(key), requests.limit, requests.amount, now),
-      tokens === undefined ? 0 : buckets.take(tokensOf(key), tokens.limit, tokens.amount(), now)
-    ),
-  pause: undefined
-})
-
-const consume = (
-  limiter: RateLimiter.RateLimiter,
-  key: string,
-  limit: number,
-  tokens: number,
-  window = WINDOW
-): Effect.Effect<number> =>
-  Effect.map(
-    Effect.orDie(limiter.consume({ algorithm: "token-bucket", onExceeded: "delay", window, key, limit, tokens })),
-    ({ delay }) => Duration.toMillis(delay)
-  )
-
-/** Takes from both buckets of a limiter. `RateLimiter` accepts negative tokens as a refund. */
-const takeOf = (
-  limiter: RateLimiter.RateLimiter,
-  takeRequests: (key: string, limit: number, amount: number) => Effect.Effect<number>
-): Limiter["take"] =>
-  Effect.fnUntraced(function* ({ key, requests, tokens }) {
-    const forRequests =
-      requests === undefined ? 0 : yield* takeRequests(requestsOf(key), requests.limit, requests.amount)
-    const forTokens = tokens === undefined ? 0 : yield* consume(limiter, tokensOf(key), tokens.limit, tokens.amount())
-    return Math.max(forRequests, forTokens)
-  })
-
-/** A limiter whose pauses no other process knows. */
-const byEffect = (limiter: RateLimiter.RateLimiter): Limiter => ({
-  take: takeOf(limiter, (key, limit, amount) => consume(limiter, key, limit, amount)),
-  pause: undefined
-})
-
-/** A limiter that processes share. Its requests are paced: no minute has more than the limit. */
-const byPace = ({ limiter, pause }: SharedState.SharedLimiter): Limiter => ({
-  take: takeOf(limiter, (key, limit, amount) => {
-    const { burst, perMinute } = RatePace.of(limit)
-    return consume(limiter, key, burst, amount, Duration.times(WINDOW, burst / perMinute))
-  }),
-  pause
-})
-
 const make = <R>(
   options: Options,
-  limiterOf: (next: ModelClient.Service) => Effect.Effect<Limiter, never, R>
+  limiterOf: (next: ModelClient.Service) => Effect.Effect<Limiter.Limiter, never, R>
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Exclude<R, Scope.Scope>> => {
   OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait", "by"])
   OptionNames.checkNumbers("RateLimit.layer", options, {
@@ -297,7 +223,7 @@ const expectedTokens = (
  * its turn gives back what it took.
  */
 const waitForTurn = (
-  limiter: Limiter,
+  limiter: Limiter.Limiter,
   asked: { readonly model: string; readonly of: string | undefined },
   limits: Applied,
   tokens: number,
@@ -325,7 +251,7 @@ const waitForTurn = (
   return typeof taken === "number" ? wait(taken) : Effect.flatMap(taken, wait)
 }
 
-const turnOf = (key: string, { requests, tokens }: Applied, count: number, amount: () => number): Turn => ({
+const turnOf = (key: string, { requests, tokens }: Applied, count: number, amount: () => number): Limiter.Turn => ({
   key,
   requests: requests === undefined ? undefined : { limit: requests, amount: count },
   tokens: tokens === undefined ? undefined : { limit: tokens, amount }
@@ -398,7 +324,7 @@ const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number)
 
 /** Shares a pause that a call has met with other processes. */
 const sharing = <A, E, R>(
-  pause: SharedState.SharedLimiter["pause"],
+  pause: NonNullable<Limiter.Limiter["pause"]>,
   model: string,
   { known, place }: Applied,
   clock: Clock.Clock,
@@ -410,10 +336,7 @@ const sharing = <A, E, R>(
       const { pausedUntil } = known
       if (pausedUntil <= known.sharedUntil) return Effect.void
       known.sharedUntil = pausedUntil
-      return pause(
-        [`requests/${model}${place}`, `tokens/${model}${place}`],
-        pausedUntil - clock.currentTimeMillisUnsafe()
-      )
+      return pause(`${model}${place}`, pausedUntil - clock.currentTimeMillisUnsafe())
     })
   )
 

@@ -6,7 +6,7 @@
  */
 
 /** The time in which an empty bucket fills, in milliseconds. */
-const WINDOW = 60_000
+export const WINDOW = 60_000
 
 interface Bucket {
   left: number

@@ -47,20 +47,26 @@ export const run = Effect.fnUntraced(function* (
   if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
   state.useReplays(() => holders.map((holder) => holder.status()))
   const again = yield* FileBytes.rereadable
-  const pass = (writes: boolean, isAside: boolean) =>
-    Effect.andThen(
+  const replay = (outputs: "none" | "aside" | "written") => {
+    const writes = outputs !== "none"
+    return Effect.andThen(
       state.beginReplay(writes),
       Effect.scoped(
         Effect.provideContext(
-          DomainStreams.run(flow, state, { ...options, isAside, outputs: writes && options.outputs !== false }),
+          DomainStreams.run(flow, state, {
+            ...options,
+            isAside: outputs === "aside",
+            outputs: writes && options.outputs !== false
+          }),
           again
         )
       )
     )
+  }
   const first = chainOf(flow)
   for (let replays = 0; ; replays++) {
     const isAside = replays >= first && options.isAside
-    const written = yield* pass(isAside, isAside)
+    const written = yield* replay(isAside ? "aside" : "none")
     const stop = state.stopped()
     if (state.suspendedRows() === 0) {
       if (stop !== undefined) return []
@@ -94,5 +100,5 @@ export const run = Effect.fnUntraced(function* (
     )
     if (state.stopped() !== undefined) return []
   }
-  return yield* pass(true, false)
+  return yield* replay("written")
 })

@@ -28,7 +28,6 @@ const ORDINARY: ReadonlySet<string> = new Set(["default", "auto", "standard", "o
 
 /** A tier as an answer or a request names it; `"default"` for the standard one. */
 export const named = (value: unknown): string | undefined => {
-  if (value === undefined || value === "default") return value
   const tier = Fields.name(value)
     ?.toLowerCase()
     .replace(/^on_demand_/, "")

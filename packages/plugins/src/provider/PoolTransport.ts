@@ -104,7 +104,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private cancelled: Error | undefined
   private isOver = false
   private status = 0
-  private headers: { readonly [name: string]: string | Array<string> | undefined } = {}
+  private header: (name: string) => string | undefined = () => undefined
   private reader: Events.EventReader | undefined
   private first: Buffer | undefined
   private chunks: Array<Buffer> | undefined
@@ -142,20 +142,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     headers: { readonly [name: string]: string | Array<string> | undefined }
   ): void {
     this.status = status
-    this.headers = headers
+    this.header = getter(headers)
     const isRead = this.assembly !== undefined && status >= 200 && status < 300
-    if (isRead && this.encoding() === undefined && Events.isStream(this.header("content-type"))) {
+    if (isRead && this.header("content-encoding") === undefined && Events.isStream(this.header("content-type"))) {
       this.reader = new Events.EventReader(this.assembly())
     }
-  }
-
-  private header(name: string): string | undefined {
-    const value = this.headers[name]
-    return Array.isArray(value) ? value[0] : value
-  }
-
-  private encoding(): string | undefined {
-    return this.header("content-encoding")
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -180,7 +171,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return
     }
     const bytes = this.chunks === undefined ? this.first : Buffer.concat(this.chunks)
-    const encoding = this.encoding()
+    const encoding = this.header("content-encoding")
     if (bytes === undefined || encoding === undefined) {
       this.finish(bytes === undefined ? "" : bytes.toString("utf8"))
       return
@@ -202,7 +193,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private finish(body: string | Events.EventsOutcome): void {
     this.isOver = true
     clearTimeout(this.timer)
-    this.succeed({ status: this.status, url: this.url, header: getter(this.headers), body })
+    this.succeed({ status: this.status, url: this.url, header: this.header, body })
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {

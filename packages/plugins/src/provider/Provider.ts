@@ -170,8 +170,10 @@ const fitting = ({ leavesOut }: Api) => {
     fit: <R extends ModelRequest.ModelRequest>(request: R): R => {
       const taken = ModelFacts.fit(request)
       if (taken._tag !== "Completion") return taken
-      const names = leavesOut === undefined ? [] : lacked(taken).map(([name]) => name)
-      return ModelRequest.leaveOut(taken, names) as typeof taken
+      return ModelRequest.leaveOut(
+        taken,
+        lacked(taken).map(([name]) => name)
+      ) as typeof taken
     },
     leftOut: (request: ModelRequest.ModelRequest): ReadonlyArray<string> => [
       ...ModelFacts.leftOut(request),
