@@ -12,6 +12,7 @@ import { spawn } from "node:child_process"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { parseArgs } from "node:util"
+import { median } from "./measure.ts"
 
 const kinds = ["decision", "object", "text"] as const
 type Kind = (typeof kinds)[number]
@@ -141,7 +142,5 @@ else if (values.kind !== undefined) {
     }
   server.kill()
   for (const [kind, all] of measured)
-    console.log(
-      `${kind}: ${all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)]!.toFixed(0)} µs of CPU a row (${all.map((one) => one.toFixed(0)).join(", ")})`
-    )
+    console.log(`${kind}: ${median(all).toFixed(0)} µs of CPU a row (${all.map((one) => one.toFixed(0)).join(", ")})`)
 }

@@ -48,11 +48,11 @@ const start = (path: string, args: ReadonlyArray<string>) => {
   }
 }
 
-/** The server of a task, in a process of its own. */
-export const startServer = async (task: string) => {
-  const server = start(join(here, "server.ts"), [task])
+/** The server of a task, in a process of its own. It may answer after other milliseconds than the task says. */
+export const startServer = async (task: string, milliseconds?: string) => {
+  const server = start(join(here, "server.ts"), milliseconds === undefined ? [task] : [task, milliseconds])
   const { port } = (await server.next()) as { readonly port: number }
-  return { ...server, port }
+  return { ...server, url: `http://127.0.0.1:${port}/v1` }
 }
 
 export const measure = async (peer: string, taskName: string, options: Options = {}): Promise<Run> => {
@@ -60,9 +60,8 @@ export const measure = async (peer: string, taskName: string, options: Options =
   const { checkout, rows = task.rows, warmUp = Math.min(task.warmUp, rows) } = options
   const server = await startServer(taskName)
   try {
-    const { port } = server
     const script = join(checkout === undefined ? here : join(checkout, "bench"), "child.ts")
-    const child = start(script, [peer, taskName, `http://127.0.0.1:${port}/v1`, String(rows), String(warmUp)])
+    const child = start(script, [peer, taskName, server.url, String(rows), String(warmUp)])
     const measured = (await child.next()) as Measured
     server.end()
     const served = (await server.next()) as Served
@@ -80,6 +79,8 @@ export const measure = async (peer: string, taskName: string, options: Options =
     await server.exited
   }
 }
+
+export const median = (all: ReadonlyArray<number>): number => all.toSorted((a, b) => a - b)[all.length >> 1]!
 
 /** Rows a second. */
 export const perSecond = ({ rows, seconds }: Run): number => rows / seconds

@@ -38,7 +38,7 @@ const { values } = parseArgs({
 const rows = Number(values.rows)
 const task = named("text-0")
 const server = await startServer("text-0")
-const baseURL = `http://127.0.0.1:${server.port}/v1`
+const baseURL = server.url
 const provider = OpenAi.layer({ model, baseUrl: baseURL, apiKey: "none" })
 
 const alone = (

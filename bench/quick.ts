@@ -9,7 +9,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { cpuPerRow, measure } from "./measure.ts"
+import { cpuPerRow, measure, median } from "./measure.ts"
 import { callsOf, named } from "./tasks.ts"
 
 const { values } = parseArgs({
@@ -44,8 +44,6 @@ const prepare = (): void => {
   for (const at of [before, join(before, "bench")])
     run("npx", ["-y", "pnpm@12.4.2", "install", "--frozen-lockfile", "--prefer-offline"], at)
 }
-
-const median = (all: ReadonlyArray<number>): number => all.toSorted((a, b) => a - b)[all.length >> 1]!
 
 try {
   prepare()

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Packages from "../scripts/packages.ts"
+import { median } from "./measure.ts"
 import { apiKey, model, usage } from "./peer.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "9" } } })
@@ -82,7 +83,6 @@ for (let round = 0; round <= Number(values.rounds); round++) {
   }
 }
 console.log("| installed | ms |\n| --- | ---: |")
-for (const [name, all] of times)
-  console.log(`| ${name} | ${all.toSorted((a, b) => a - b)[all.length >> 1]!.toFixed(0)} |`)
+for (const [name, all] of times) console.log(`| ${name} | ${median(all).toFixed(0)} |`)
 server.close()
 rmSync(folder, { recursive: true })

@@ -16,6 +16,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Servers from "../test/Servers.ts"
+import { median, startServer } from "./measure.ts"
 import { model } from "./peer.ts"
 import { named, prompts } from "./tasks.ts"
 
@@ -72,8 +73,6 @@ const inProcess = async (store: string, server: string): Promise<Measured> => {
   return JSON.parse(text)
 }
 
-const median = (all: ReadonlyArray<number>): number => all.toSorted((a, b) => a - b)[all.length >> 1]!
-
 await Effect.runPromise(
   Effect.scoped(
     Effect.gen(function* () {
@@ -82,21 +81,13 @@ await Effect.runPromise(
       for (let round = 0; round < Number(values.rounds); round++) {
         for (const name of ["SQLite", "PostgreSQL"]) {
           const store = name === "SQLite" ? join(folder, `${round}.db`) : yield* Servers.postgres
-          const api = spawn(
-            process.execPath,
-            [fileURLToPath(new URL("server.ts", import.meta.url)), "text-0", values.latency],
-            {
-              stdio: ["pipe", "pipe", "inherit"]
-            }
-          )
-          const [line] = yield* Effect.promise(() => once(api.stdout, "data"))
-          const url = `http://127.0.0.1:${(JSON.parse(String(line)) as { readonly port: number }).port}/v1`
+          const server = yield* Effect.promise(() => startServer("text-0", values.latency))
           for (const what of ["first", "again"]) {
-            const one = yield* Effect.promise(() => inProcess(store, url))
+            const one = yield* Effect.promise(() => inProcess(store, server.url))
             const key = `${name}, ${what}`
             found.set(key, [...(found.get(key) ?? []), one])
           }
-          api.stdin.end()
+          server.end()
         }
       }
       rmSync(folder, { recursive: true })

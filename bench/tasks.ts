@@ -151,3 +151,19 @@ export const object = {
 /** The second and third call of a row, from the answer before. */
 export const shorten = (answer: string, prompt: string): string => `Shorten: ${answer}\n\n${prompt}`
 export const entitle = (answer: string, prompt: string): string => `Give a title: ${answer}\n\n${prompt}`
+
+/** How a peer without steps of its own makes a call. */
+export interface Calls {
+  readonly text: (prompt: string) => Promise<string>
+  readonly object: (prompt: string) => Promise<unknown>
+}
+
+/** Makes the calls of a row, one after the other. */
+export const answerRow = async ({ kind }: Task, { object, text }: Calls, prompt: string): Promise<void> => {
+  if (kind === "object") {
+    await object(prompt)
+    return
+  }
+  const answer = await text(prompt)
+  if (kind === "steps") await text(entitle(await text(shorten(answer, prompt)), prompt))
+}

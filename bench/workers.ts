@@ -18,6 +18,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Servers from "../test/Servers.ts"
+import { startServer } from "./measure.ts"
 import { model } from "./peer.ts"
 import { named, prompts } from "./tasks.ts"
 
@@ -123,18 +124,8 @@ const written = (store: string): { readonly transactions: number; readonly bytes
 
 /** A provider in a process of its own. */
 const provider = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const api = spawn(
-      process.execPath,
-      [fileURLToPath(new URL("server.ts", import.meta.url)), "text-0", values.latency],
-      {
-        stdio: ["pipe", "pipe", "inherit"]
-      }
-    )
-    const [line] = await once(api.stdout, "data")
-    return { api, url: `http://127.0.0.1:${(JSON.parse(String(line)) as { readonly port: number }).port}/v1` }
-  }),
-  ({ api }) => Effect.sync(() => api.stdin.end())
+  Effect.promise(() => startServer("text-0", values.latency)),
+  (server) => Effect.sync(server.end)
 )
 
 const row = (name: string, perSecond: number, of: ReadonlyArray<readonly [string, number, string]>): void =>

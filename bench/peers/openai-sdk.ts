@@ -4,7 +4,7 @@ import { zodResponseFormat } from "openai/helpers/zod"
 import pMap from "p-map"
 import { apiKey, model, retries, type Run } from "../peer.ts"
 import * as Schema from "../schema.ts"
-import { entitle, prompts, shorten } from "../tasks.ts"
+import { answerRow, prompts } from "../tasks.ts"
 
 export const run: Run = async ({ baseURL, rows: count, task }) => {
   const client = new OpenAI({ apiKey, baseURL, maxRetries: task.limit === undefined ? 0 : retries })
@@ -32,11 +32,7 @@ export const run: Run = async ({ baseURL, rows: count, task }) => {
   await pMap(
     prompts(task, count),
     async (content) => {
-      if (task.kind === "object") await object(content)
-      else {
-        const answer = await text(content)
-        if (task.kind === "steps") await text(entitle(await text(shorten(answer, content)), content))
-      }
+      await answerRow(task, { text, object }, content)
       rows++
     },
     { concurrency: task.concurrency }

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises"
 import { Pool } from "undici"
 import { apiKey, model, type Run } from "../peer.ts"
 import * as JsonSchema from "../schema.ts"
-import { entitle, prompts, shorten } from "../tasks.ts"
+import { answerRow, prompts } from "../tasks.ts"
 
 const headers = { "content-type": "application/json", authorization: `Bearer ${apiKey}` }
 
@@ -21,7 +21,7 @@ export const run: Run = async ({ baseURL, rows: count, task }) => {
   let rows = 0
   let tokens = 0
 
-  const call = async (content: string): Promise<string> => {
+  const text = async (content: string): Promise<string> => {
     const body = JSON.stringify({ model, messages: [{ role: "user", content }], ...format })
     for (;;) {
       const response = await pool.request({ method: "POST", path, headers, body })
@@ -37,11 +37,11 @@ export const run: Run = async ({ baseURL, rows: count, task }) => {
     }
   }
 
+  const object = async (content: string): Promise<unknown> => JSON.parse(await text(content))
+
   const worker = async () => {
     for (const content of contents) {
-      const answer = await call(content)
-      if (task.kind === "object") JSON.parse(answer)
-      if (task.kind === "steps") await call(entitle(await call(shorten(answer, content)), content))
+      await answerRow(task, { text, object }, content)
       rows++
     }
   }
