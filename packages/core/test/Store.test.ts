@@ -1,7 +1,7 @@
 /** The store on real files: what happens to it, and what a run does then. */
 import { assert, describe, it } from "@effect/vitest"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Store } from "@pipe/core"
+import { type CacheStore, Store } from "@pipe/core"
 import { Effect, Layer } from "effect"
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
@@ -32,6 +32,38 @@ describe("the store", () => {
       assert.deepStrictEqual(warnings, [])
       yield* use(path, (store) => store.set(entry(key(0), "new")))
       assert.strictEqual((yield* use(path, (store) => store.get(key(0), 0))).value, "new")
+    })
+  )
+
+  it.live("reads the newest of equal keys, however far it reads ahead", () =>
+    Effect.gen(function* () {
+      const path = file()
+      const keys = Array.from({ length: 3_000 }, (_, n) => key(n))
+      const written = new Map<string, string>()
+      const write = (store: CacheStore.CacheStore["Service"], key: string, value: string) => {
+        written.set(key, value)
+        return store.set(entry(key, value))
+      }
+      const expectAll = (store: CacheStore.CacheStore["Service"]) =>
+        Effect.forEach(
+          keys,
+          (key) => Effect.map(store.get(key, 0), (found) => assert.strictEqual(found, written.get(key))),
+          { discard: true }
+        )
+      yield* use(path, (store) => Effect.forEach(keys, (key) => write(store, key, "first"), { discard: true }))
+      // No key is in the log twice.
+      yield* use(path, expectAll)
+      // Some are, and some become so after others were read.
+      for (const every of [7, 700, 11]) {
+        yield* use(path, (store) =>
+          Effect.gen(function* () {
+            yield* expectAll(store)
+            for (let n = 0; n < keys.length; n += every) yield* write(store, keys[n]!, `again, of each ${every}`)
+            yield* expectAll(store)
+          })
+        )
+        yield* use(path, expectAll)
+      }
     })
   )
 

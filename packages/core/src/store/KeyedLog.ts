@@ -157,6 +157,8 @@ interface Keys {
   readonly isRecent: (key: string) => boolean
   /** Whether a newer row of the key is in memory. */
   readonly isReplaced: (key: string, id: number) => boolean
+  /** Whether no key of the index has an older row in the log. */
+  readonly areUnique: () => Effect.Effect<boolean, SqlError.SqlError>
   /** Reads keys of rows that other processes, or earlier ones, appended since the index was updated. */
   readonly refresh: Effect.Effect<void, SqlError.SqlError>
   /** Whether another process has written since the last check. */
@@ -176,6 +178,8 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
   let filter: KeyFilter.KeyFilter | undefined
   /** Whether the index contains nothing else. */
   let isOwn = false
+  /** Whether the keys of the index are unique in the log; `undefined` when the index has changed since. */
+  let areUnique: boolean | undefined
 
   const settle = (): void => {
     if (settling) return
@@ -187,6 +191,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     Effect.runFork(
       Effect.onExitPrimitive(writer.commit, (exit) => {
         settling = false
+        areUnique = undefined
         if (exit._tag === "Success") for (const key of before) recent.delete(key)
         return undefined
       })
@@ -195,6 +200,9 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
 
   const tail = `SELECT id, key FROM ${table} WHERE id > ? ORDER BY id`
   const find = `SELECT id FROM ${index} WHERE key = ?`
+  // Ids without a gap are as many as their rows.
+  const unique = `SELECT (SELECT coalesce(max(id) - min(id) + 1, 0) FROM ${table} WHERE id <= (SELECT upto FROM indexed WHERE name = ?))
+    = (SELECT count(*) FROM ${index}) AS is_unique`
   return {
     written: (key, id) => void recent.set(key, id),
     advance: (ids) => {
@@ -210,12 +218,17 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     isUnseen: () => seen === undefined,
     isRecent: (key) => recent.has(key),
     isReplaced: (key, id) => (recent.get(key) ?? id) !== id,
+    areUnique: () =>
+      areUnique === undefined
+        ? Effect.map(database.query(unique, [table]), ([row]) => (areUnique = Number(row?.["is_unique"]) === 1))
+        : Effect.succeed(areUnique),
     refresh: Effect.gen(function* () {
       const [row] = yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table])
       const upto = Database.toNumber(row?.["upto"]) ?? 0
       // Only the first check sees an index that nothing has been written to.
       isOwn = seen === undefined && upto === 0
       seen ??= upto
+      areUnique = undefined
       for (const row of yield* database.query(tail, [seen])) {
         seen = row["id"] as number
         recent.set(row["key"] as string, seen)
@@ -228,6 +241,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
       seen = undefined
       filter = undefined
       isOwn = false
+      areUnique = undefined
     }
   }
 }
@@ -254,19 +268,26 @@ export const index = (
 
 /**
  * Reads rows by id. Reads in the order of the log read ahead. Of the rows read ahead only the newest of each key count:
- * a log has older rows, such as results of earlier runs.
+ * a log may have older rows, such as results of earlier runs.
  */
 const makeReader = <R extends LogEntry>(
   database: Database.Service,
   { columns, table }: Named<R>,
-  isReplaced: Keys["isReplaced"]
+  { areUnique, isReplaced }: Pick<Keys, "areUnique" | "isReplaced">
 ) => {
   let ahead = new Map<string, R>()
   let behind = new Map<string, R>()
   let reach = 1
   let last = 0
-  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} AS log WHERE id BETWEEN ? AND ?
+  const between = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} AS log WHERE id BETWEEN ? AND ?`
+  const all = `${between} ORDER BY id`
+  const newest = `${between}
     AND NOT EXISTS (SELECT 1 FROM ${table}_index AS newest WHERE newest.key = log.key AND newest.id > log.id) ORDER BY id`
+  const read = (from: number, to: number) => {
+    const ahead = (isUnique: boolean) => database.query(isUnique ? all : newest, [from, to])
+    // A look-up in the index for each row costs more than the rows; to know that there is no need costs as much as many.
+    return to - from < AHEAD ? ahead(false) : Effect.flatMapEager(areUnique(), ahead)
+  }
   return {
     peek: (key: string): R | undefined => ahead.get(key) ?? behind.get(key),
     drop: (key: string): void => {
@@ -280,7 +301,7 @@ const makeReader = <R extends LogEntry>(
     at: (id: number, key: string): Effect.Effect<R | undefined, SqlError.SqlError> => {
       reach = Math.abs(id - last) <= AHEAD ? Math.min(AHEAD, reach * 4) : Math.max(1, reach >> 2)
       last = id + reach
-      return Effect.flatMap(database.query(read, [reach > 1 ? id - BACK : id, id + reach - 1]), (rows) => {
+      return Effect.flatMap(read(reach > 1 ? id - BACK : id, id + reach - 1), (rows) => {
         behind = ahead
         ahead = new Map()
         let found: Stored<R> | undefined
@@ -305,7 +326,10 @@ const onSqlite = <R extends LogEntry>(
   const pending = new Map<string, R>()
   const queue: Array<R> = []
   const keys = makeKeys(database, writer, named.table)
-  const rows = makeReader(database, named, keys.isReplaced)
+  const rows = makeReader(database, named, {
+    areUnique: keys.areUnique,
+    isReplaced: (key, id) => pending.has(key) || keys.isReplaced(key, id)
+  })
 
   const target: Writer.WriterTable = {
     name: named.table,

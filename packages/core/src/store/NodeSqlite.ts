@@ -115,10 +115,12 @@ export const make = Effect.fnUntraced(function* (
           attempt("transaction", () => {
             // What is written to a deleted file is lost when it is closed.
             if (inodeOf(filename) !== inode) throw new Error("it was deleted or replaced while it was open")
-            db.exec("BEGIN IMMEDIATE")
+            all("BEGIN IMMEDIATE", [])
             try {
-              const rows = statements.map(({ params, sql }) => all(sql, params))
-              db.exec("COMMIT")
+              const rows = statements.map(({ isInsert, params, sql }) =>
+                isInsert === true ? [{ id: connection.insert(sql, params) }] : all(sql, params)
+              )
+              all("COMMIT", [])
               return rows
             } catch (error) {
               if (db.isTransaction) db.exec("ROLLBACK")
@@ -149,6 +151,8 @@ const STATEMENTS = 64
 interface Connection extends SqlConnection.Connection {
   /** The rows of a prepared statement. */
   readonly all: (sql: string, params: ReadonlyArray<unknown>) => ReadonlyArray<Database.DatabaseRow>
+  /** Inserts rows, and returns the id of the last one. */
+  readonly insert: (sql: string, params: ReadonlyArray<unknown>) => number | bigint
 }
 
 const makeConnection = (db: DatabaseSync): Connection => {
@@ -167,6 +171,7 @@ const makeConnection = (db: DatabaseSync): Connection => {
     all(statement, params).map((row) => Object.values(row))
   return {
     all: (sql, params) => all(prepare(sql), params),
+    insert: (sql, params) => prepare(sql).run(...(params as ReadonlyArray<SQLInputValue>)).lastInsertRowid,
     execute: (sql, params, transformRows) =>
       attempt("execute", () => {
         const rows = all(prepare(sql), params)

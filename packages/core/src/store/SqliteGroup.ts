@@ -9,9 +9,7 @@ import type * as Database from "./Database.ts"
 import * as WriterItem from "./WriterItem.ts"
 
 /** Rows per statement: few sizes, so each statement is prepared once. */
-const SIZES = [64, 16, 4, 1]
-
-const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", params: [] }
+const SIZES = [64, 32, 16, 8, 4, 2, 1]
 
 const inserts = new Map<string, string>()
 
@@ -45,11 +43,9 @@ export const write = (
           const row = rows[from + i]!
           for (let column = 0; column < length; column++) params[i * length + column] = row[column]
         }
-        statements.push({ sql: insert(table, size), params })
-        if (table.committed === undefined) continue
         // The rows of one statement have consecutive ids: the last one is enough.
-        statements.push(LAST)
-        owners.push({ table, count: size, statement: statements.length - 1 })
+        if (table.committed !== undefined) owners.push({ table, count: size, statement: statements.length })
+        statements.push({ sql: insert(table, size), params, isInsert: true })
       }
     }
   }

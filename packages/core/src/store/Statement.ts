@@ -13,6 +13,8 @@ export type DatabaseRow = { readonly [column: string]: unknown }
 export interface Statement {
   readonly sql: string
   readonly params: ReadonlyArray<unknown>
+  /** Whether it inserts rows on SQLite: it then returns one row, with the `id` of the last one. */
+  readonly isInsert?: boolean
 }
 
 /** Sends a statement. */
