@@ -28,7 +28,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as Tiktoken from "./Tiktoken.ts"
 import * as Batches from "./simulator/Batches.ts"
@@ -58,6 +57,8 @@ export const start = Effect.fnUntraced(function* (
   const notes = RequestNotes.make(options.seed ?? SEED)
   const engine = Engine.make(options, count, notes)
   const batches = Batches.make(options, engine)
+  // Node's HTTP server takes a while to load, and a flow that imports this may not use it.
+  const { createServer } = yield* Effect.promise(() => import("node:http"))
   const server = createServer(
     (request, response) => batches.handle(request, response) || engine.handle(request, response)
   )

@@ -11,11 +11,14 @@ import { runInNewContext } from "node:vm"
 /** Whether the process belongs to the command: the flags apply to everything in it. */
 export const IsOwn = Context.Reference("@pipe/cli/Heap/IsOwn", { defaultValue: () => false })
 
-/** Collects once, in about 20 ms. */
-export const settle: Effect.Effect<void> = Effect.map(IsOwn, (isOwn) => {
-  if (!isOwn) return
+const collect = Effect.sync(() => {
   setFlagsFromString("--heap-growing-percent=30")
   setFlagsFromString("--expose-gc")
-  const collect: unknown = runInNewContext("gc")
-  if (typeof collect === "function") collect()
+  const gc: unknown = runInNewContext("gc")
+  if (typeof gc === "function") gc()
 })
+
+/** Collects once, in about 20 ms, when the work has lasted for two seconds: a short run needs no collection. */
+export const settle: Effect.Effect<void> = Effect.flatMap(IsOwn, (isOwn) =>
+  isOwn ? Effect.asVoid(Effect.forkChild(Effect.delay(collect, "2 seconds"))) : Effect.void
+)

@@ -27,11 +27,10 @@ export const make = Effect.fnUntraced(function* (
   endpoint: Endpoint.Endpoint,
   connections: number
 ): Effect.fn.Return<Reply.Transport, never, Scope.Scope> {
-  const undici = yield* Effect.promise(() => import("undici"))
   const { baseUrl, timeout } = endpoint
   const { origin, pathname, search } = new URL(baseUrl)
   const pool = yield* Effect.acquireRelease(
-    Effect.sync(() => Connections.dispatcher(undici, { baseUrl, timeout, connections })),
+    Effect.promise(() => Connections.pool({ baseUrl, timeout, connections })),
     (pool) => Effect.promise(() => pool.destroy())
   )
   const prefix = pathname.replace(/\/$/, "")
