@@ -65,8 +65,10 @@ export const layer = (
         const keyFor = keysOf(options.namespace, next.layers ?? [], yield* Closure.Current)
         const calls = SingleFlight.make<ModelResponse.ModelResponse, AiError.AiError>()
         const read = (key: string, asked: Asked) =>
-          Effect.map(store.get(key, asked.clock.currentTimeMillisUnsafe()), (text) =>
-            text === undefined ? undefined : recall(text, asked)
+          Effect.suspend(() =>
+            Effect.mapEager(store.get(key, asked.clock.currentTimeMillisUnsafe()), (text) =>
+              text === undefined ? undefined : recall(text, asked)
+            )
           )
 
         const write = writer({ store, keyFor, timeToLive })
@@ -353,7 +355,7 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
   const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
     broken
       ? Effect.succeed(otherwise)
-      : Effect.catch(Effect.suspend(use), (error) => {
+      : Effect.catchEager(use(), (error) => {
           if (broken) return Effect.succeed(otherwise)
           broken = true
           return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)

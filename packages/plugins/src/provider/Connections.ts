@@ -5,6 +5,7 @@
  * @internal
  */
 import * as Secret from "@pipe/core/internal/Secret"
+import { createRequire } from "node:module"
 import type * as Undici from "undici"
 import * as AnswerLimit from "./AnswerLimit.ts"
 
@@ -88,10 +89,20 @@ export const dispatcher = (undici: typeof Undici, options: Options): Undici.Disp
     : new undici.ProxyAgent({ ...settings(options), uri: proxy.url })
 }
 
-/** Opens a pool of connections to one address. Without a proxy it loads the pool alone: all of `undici` takes three times as long. */
+/** The pool alone: all of `undici` takes three times as long to load. */
+const loadPool = async (): Promise<typeof Undici.Pool> => {
+  try {
+    return createRequire(import.meta.url)("undici/lib/dispatcher/pool.js") as typeof Undici.Pool
+  } catch {
+    // Where its files are elsewhere: in a bundle, or in another version.
+    return (await import("undici")).Pool
+  }
+}
+
+/** Opens a pool of connections to one address. */
 export const pool = async (options: Options & { readonly connections: number }): Promise<Undici.Dispatcher> => {
   if (proxyFor(options.baseUrl) !== undefined) return dispatcher(await import("undici"), options)
-  const { default: Pool } = await import("undici/lib/dispatcher/pool.js")
+  const Pool = await loadPool()
   return new Pool(new URL(options.baseUrl).origin, settings(options))
 }
 

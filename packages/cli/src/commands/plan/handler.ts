@@ -21,7 +21,7 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const parameters = yield* Host.parametersOf(flow, input)
   const file = relative(process.cwd(), resolve(input.flow))
-  yield* Heap.settle
+  yield* Heap.settle()
   const view = View.make(input.json ? "quiet" : "plain", yield* Output.Output)
   const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined
   const planned = Effect.gen(function* () {

@@ -156,7 +156,6 @@ const refusePaying = Effect.fnUntraced(function* (
 export const execute = Effect.fnUntraced(function* (session: Session) {
   const { flow, input } = session
   yield* check(session)
-  yield* Heap.settle
   const output = yield* Output.Output
   const view = View.make(View.modeOf(input, output), output)
   if (input.simulate && !input.json && !input.quiet) {
@@ -166,6 +165,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     )
   }
   const options = yield* optionsOf(session, view)
+  yield* Heap.settle(typeof options.batch === "object")
   const exit = yield* Effect.exit(
     Effect.provide(runWithWorkers(session, options, view), Host.layer({ ...input, view }))
   )

@@ -30,7 +30,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const parameters = yield* Host.parametersOf(flow, input)
   const budget = yield* Spending.parse(input.budget)
   const { delta, sample, seed } = yield* settingsOf(input)
-  yield* Heap.settle
+  yield* Heap.settle()
   const output = yield* Output.Output
   const view = View.make(View.modeOf({ quiet: input.json || input.quiet }, output), output)
   if (input.simulate && !input.json)
