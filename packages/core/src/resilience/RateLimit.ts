@@ -124,7 +124,6 @@ const make = <R>(
   return ModelClient.middlewareEffect(
     (next) =>
       Effect.gen(function* () {
-        yield* seed(options)
         const limiter = yield* limiterOf(next)
         const { pause } = limiter
         const models = yield* SharedState.at(
@@ -158,7 +157,16 @@ const make = <R>(
             place
           }
         }
+        // The lengths of earlier answers are read with the first call: a run that reuses all of them makes none.
+        let isSeeded = options.tokensPerMinute === undefined
+        const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) =>
+          Effect.map(seeded, () => {
+            isSeeded = true
+          })
+        )
         const send: ModelClient.Send = (request) =>
+          isSeeded ? limited(request) : Effect.flatMap(seed, () => limited(request))
+        const limited: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
             const call = fiber.getRef(CallContext.CallContext)
             const of = options.by?.(call)
@@ -202,10 +210,6 @@ const learning = (known: Limits, fiber: Fiber.Fiber<unknown, unknown>): RunHooks
 /** The model whose limits a request counts against. A service tier has limits of its own; decisions have none. */
 const modelIn = ({ _tag, model = "" }: ModelRequest.ModelRequest, tier: string | undefined): string =>
   tier === undefined || tier === "default" || _tag === "Decision" ? model : `${model} (${tier})`
-
-/** Loads the lengths of earlier answers before the first call takes its tokens. */
-const seed = ({ tokensPerMinute }: Options): Effect.Effect<void> =>
-  tokensPerMinute === undefined ? Effect.void : Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
 
 const expectedTokens = (
   fiber: Fiber.Fiber<unknown, unknown>,
