@@ -121,14 +121,14 @@ const langchain = async (): Promise<number> => {
 }
 
 const done = Math.floor(rows * 0.99)
-// Start-up: the first row, twice.
-const tryOne = ["run", "flow.ts", "--limit", "1", "--quiet", "--store", "one.db"]
-await pipe(...tryOne)
-const start = await pipe(...tryOne)
 const planned = await pipe("plan", "flow.ts")
 const first = await pipe("run", "flow.ts", "--limit", String(done), "--quiet")
 const rest = await pipe("run", "flow.ts", "--quiet")
 const again = await pipe("run", "flow.ts", "--quiet")
+// Start-up: the first row, twice.
+const one = ["run", "flow.ts", "--limit", "1", "--quiet", "--overwrite", "--store", "one.db"]
+await pipe(...one)
+const start = await pipe(...one)
 const cached = await langchain()
 server.close()
 rmSync(folder, { recursive: true })
