@@ -179,6 +179,9 @@ const key = expressions("\\b", String.raw`sk-[\w-]{16,}`, "g")
 /** What a text has that one of the two may match: most texts are names without it. */
 const MAY_HAVE_KEY = /bearer\s|sk-/i
 
+/** How many secrets are known. They become more, and never fewer. */
+export const count = (): number => known.length + shortOnes.size
+
 /** Replaces every known secret, and whatever follows `Bearer`, with `[secret]`. */
 export const mask = (text: string): string => {
   const of = text.includes("\\") ? "escaped" : "plain"

@@ -112,15 +112,23 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
       : { answers: response.answers }
 
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
-const textOf = (value: object): string => {
-  const text = JSON.stringify(value)
-  // A text that JSON escapes once more may have a secret in a form that is not known.
-  const isPlain = text.length <= MOST_TEXT && !text.includes("\\") && !FILE.test(text) && Secret.mask(text) === text
-  return isPlain ? text : JSON.stringify(value, shortened)
-}
+const textOf = (value: object): string =>
+  isShown(value, "") ? JSON.stringify(value) : JSON.stringify(value, shortened)
 
-/** What a file has in JSON. */
-const FILE = /"(?:base64|data)":"/
+/** Parts of requests that many have in common, with the number of secrets that were known when they had none. */
+const shown = new WeakMap<object, number>()
+
+const isCommon = (name: string): boolean => name === "schema" || name === "parameters"
+
+/** Tests whether nothing in a value is truncated, replaced or masked: JSON is then made at once. */
+const isShown = (value: unknown, name: string): boolean => {
+  if (typeof value === "string") return shortened(name, value) === value
+  if (typeof value !== "object" || value === null) return true
+  if (isCommon(name) && shown.get(value) === Secret.count()) return true
+  for (const [key, field] of Object.entries(value)) if (!isShown(field, key)) return false
+  if (isCommon(name)) shown.set(value, Secret.count())
+  return true
+}
 
 const shortened = (name: string, field: unknown): unknown => {
   if (typeof field !== "string") return field
