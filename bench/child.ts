@@ -1,7 +1,7 @@
 /**
  * Measures one peer in this process and prints one JSON line. Run by `measure.ts`:
  *
- *     node child.ts <peer> <task> <baseURL> <rows> <warm-up rows>
+ *     node child.ts <peer> <task> <baseURL> <rows> <baseURL of the warm-up> <its rows>
  */
 import { performance } from "node:perf_hooks"
 import { usage } from "./peer.ts"
@@ -15,35 +15,45 @@ export interface Measured {
   readonly peakMB: number
 }
 
-const measure = async (peer: string, taskName: string, baseURL: string, count: number, warmUp: number) => {
+/** Rows sent to a server. */
+interface Rows {
+  readonly baseURL: string
+  readonly rows: number
+}
+
+const measure = async (peer: string, taskName: string, measured: Rows, warmUp: Rows): Promise<Measured> => {
   const load = peers[peer]
   if (load === undefined) throw new Error(`No peer "${peer}"`)
   const { run } = await load()
   const task = named(taskName)
 
-  const runChecked = async (rows: number) => {
+  const runChecked = async ({ baseURL, rows }: Rows) => {
     const result = await run({ baseURL, rows, task })
     const tokens = rows * callsOf(task) * usage.total_tokens
     if (result.rows !== rows || result.tokens !== tokens)
       throw new Error(`Asked for ${rows} rows and ${tokens} tokens, got ${JSON.stringify(result)}`)
   }
 
-  if (warmUp > 0) await runChecked(warmUp)
+  if (warmUp.rows > 0) await runChecked(warmUp)
   const cpuBefore = process.cpuUsage()
   const before = performance.now()
-  await runChecked(count)
+  await runChecked(measured)
   const seconds = (performance.now() - before) / 1000
   const cpu = process.cpuUsage(cpuBefore)
-  const measured: Measured = {
+  return {
     seconds,
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     peakMB: process.resourceUsage().maxRSS / 1024
   }
-  return measured
 }
 
 if (import.meta.main) {
-  const [peer = "", task = "", baseURL = "", rows, warmUp] = process.argv.slice(2)
-  const measured = await measure(peer, task, baseURL, Number(rows), Number(warmUp))
+  const [peer = "", task = "", baseURL = "", rows, warmUpURL = "", warmUp] = process.argv.slice(2)
+  const measured = await measure(
+    peer,
+    task,
+    { baseURL, rows: Number(rows) },
+    { baseURL: warmUpURL, rows: Number(warmUp) }
+  )
   process.stdout.write(`${JSON.stringify(measured)}\n`, () => process.exit())
 }

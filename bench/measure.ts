@@ -48,35 +48,40 @@ const start = (path: string, args: ReadonlyArray<string>) => {
   }
 }
 
-/** The server of a task, in a process of its own. It may answer after other milliseconds than the task says. */
+/** The server of a task, in a process of its own; with `milliseconds`, one that answers after them and refuses nothing. */
 export const startServer = async (task: string, milliseconds?: string) => {
   const server = start(join(here, "server.ts"), milliseconds === undefined ? [task] : [task, milliseconds])
   const { port } = (await server.next()) as { readonly port: number }
   return { ...server, url: `http://127.0.0.1:${port}/v1` }
 }
 
+/** Calls before what is measured: modules are loaded, and Node has compiled the code. */
+const WARM_UP = 20_000
+
 export const measure = async (peer: string, taskName: string, options: Options = {}): Promise<Run> => {
   const task = named(taskName)
-  const { checkout, rows = task.rows, warmUp = Math.min(task.warmUp, rows) } = options
-  const server = await startServer(taskName)
+  const calls = callsOf(task)
+  const { checkout, rows = task.rows, warmUp = Math.ceil(WARM_UP / calls) } = options
+  const servers = [await startServer(taskName), await startServer(taskName, "0")] as const
+  const [server, warming] = servers
   try {
     const script = join(checkout === undefined ? here : join(checkout, "bench"), "child.ts")
-    const child = start(script, [peer, taskName, server.url, String(rows), String(warmUp)])
+    const child = start(script, [peer, taskName, server.url, String(rows), warming.url, String(warmUp)])
     const measured = (await child.next()) as Measured
     server.end()
     const served = (await server.next()) as Served
-    if (served.requests !== (rows + warmUp) * callsOf(task))
-      throw new Error(`${peer} sent ${served.requests} requests for ${rows + warmUp} rows`)
-    const serverCpuPerRow = served.cpuSeconds / (rows + warmUp)
+    if (served.requests !== rows * calls) throw new Error(`${peer} sent ${served.requests} requests for ${rows} rows`)
     return {
       ...measured,
       rows,
-      serverBusy: (serverCpuPerRow * rows) / measured.seconds,
-      refused: served.refused / (rows + warmUp)
+      serverBusy: served.cpuSeconds / measured.seconds,
+      refused: served.refused / rows
     }
   } finally {
-    server.end()
-    await server.exited
+    for (const { end, exited } of servers) {
+      end()
+      await exited
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * A loopback server that speaks as much of OpenAI's API as the peers need: `POST /v1/chat/completions` is answered with
- * one fixed completion, after the latency of the task named by the first argument, or the second argument's milliseconds. Beyond the task's limit it refuses with 429 and `Retry-After: 1`.
+ * one fixed completion, after the latency of the task named by the first argument. Beyond the task's limit it refuses with
+ * 429 and `Retry-After: 1`. With a second argument it answers after those milliseconds, and refuses nothing.
  *
  * Prints `{"port"}` when it listens. When its standard input ends, prints `{"requests", "refused", "cpuSeconds"}`, counted
  * since then, and ends too: so it never outlives the process that started it.
@@ -19,8 +20,10 @@ export interface Served {
 }
 
 const [task = "text-0", milliseconds] = process.argv.slice(2)
-const { kind, limit = Number.POSITIVE_INFINITY, ...of } = named(task)
-const latency: Latency = milliseconds === undefined ? of.latency : { mean: Number(milliseconds) }
+const { kind, ...of } = named(task)
+const isOwn = milliseconds === undefined
+const latency: Latency = isOwn ? of.latency : { mean: Number(milliseconds) }
+const limit = (isOwn ? of.limit : undefined) ?? Number.POSITIVE_INFINITY
 if (!(latency.mean >= 0)) throw new Error("The latency must be a number of milliseconds")
 
 const answerOf = (content: string): string =>

@@ -17,9 +17,8 @@ export interface Task {
   readonly latency: Latency
   /** Calls open at once. */
   readonly concurrency: number
-  /** Rows that are measured, and rows before: modules are loaded, connections open, the code is compiled. */
+  /** Rows that are measured. */
   readonly rows: number
-  readonly warmUp: number
   /** Requests a second beyond which the server refuses with 429 and `Retry-After: 1`. */
   readonly limit?: number
 }
@@ -39,8 +38,7 @@ const text = (latency: number, rows: number): Task => ({
   prompt: line,
   latency: { mean: latency },
   concurrency: 64,
-  rows,
-  warmUp: 4_000
+  rows
 })
 
 export const tasks: Readonly<Record<string, Task>> = {
@@ -54,8 +52,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     prompt: page,
     latency: { mean: 200, sigma: 0.5 },
     concurrency: 256,
-    rows: 10_000,
-    warmUp: 4_000
+    rows: 20_000
   },
   "object-0": {
     title: "objects of 10 fields from 2 kB, 0 ms",
@@ -63,8 +60,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     prompt: page,
     latency: { mean: 0 },
     concurrency: 64,
-    rows: 20_000,
-    warmUp: 4_000
+    rows: 20_000
   },
   steps: {
     title: "three calls a row on 2 kB, 200 ms (lognormal), 256 open",
@@ -72,8 +68,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     prompt: page,
     latency: { mean: 200, sigma: 0.5 },
     concurrency: 256,
-    rows: 4_000,
-    warmUp: 1_500
+    rows: 6_000
   },
   "steps-0": {
     title: "three calls a row on 2 kB, 0 ms",
@@ -81,8 +76,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     prompt: page,
     latency: { mean: 0 },
     concurrency: 64,
-    rows: 8_000,
-    warmUp: 1_500
+    rows: 8_000
   },
   wide: {
     title: "a line each, 500 ms (lognormal), 512 open",
@@ -90,8 +84,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     prompt: line,
     latency: { mean: 500, sigma: 0.5 },
     concurrency: 512,
-    rows: 10_000,
-    warmUp: 4_000
+    rows: 10_000
   },
   refused: {
     title: "a line each, 100 ms, 429 beyond 400 a second",
@@ -100,7 +93,6 @@ export const tasks: Readonly<Record<string, Task>> = {
     latency: { mean: 100 },
     concurrency: 64,
     rows: 4_000,
-    warmUp: 1_000,
     limit: 400
   }
 }
