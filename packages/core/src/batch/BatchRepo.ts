@@ -216,11 +216,15 @@ const get = (database: Database.Service, id: number) =>
 /** The lease of this process; `undefined` on SQLite. */
 const leaseOf = (database: Database.Service) => database.server?.lease.begin ?? Effect.undefined
 
+/** Lines are looked up by keys in no order: on SQLite, 16 MB of their index stay in memory. */
+const KEEP_PAGES = "PRAGMA cache_size = -16000"
+
 const create =
   (database: Database.Service, known: BatchLines.BatchLines): BatchRepo["create"] =>
   (batch, lines) =>
     Effect.gen(function* () {
       known.added(lines)
+      if (database.dialect === "sqlite") yield* database.query(KEEP_PAGES)
       const [row] = yield* database.query(
         `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
         expected, held_money, held_tokens, cost, answered, failed, created_at, lease)

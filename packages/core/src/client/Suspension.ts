@@ -104,7 +104,9 @@ const hold = <E>(row: SuspendedRow, cause: Cause.Cause<E>, onGivenUp: () => void
   row.suspended++
   return Effect.onExitPrimitive(Effect.andThen(untilStuck(row), Effect.failCause(cause)), (exit) => {
     row.suspended--
-    if (exit._tag === "Failure" && !isSuspended(exit.cause)) onGivenUp()
+    // When its row is suspended, all that runs for the row is interrupted: nothing is given up.
+    const isRowSuspended = Deferred.isDoneUnsafe(row.left)
+    if (exit._tag === "Failure" && !isRowSuspended && !isSuspended(exit.cause)) onGivenUp()
     return undefined
   })
 }

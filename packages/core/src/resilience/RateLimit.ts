@@ -157,16 +157,7 @@ const make = <R>(
             place
           }
         }
-        // The lengths of earlier answers are read with the first call: a run that reuses all of them makes none.
-        let isSeeded = options.tokensPerMinute === undefined
-        const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) =>
-          Effect.map(seeded, () => {
-            isSeeded = true
-          })
-        )
         const send: ModelClient.Send = (request) =>
-          isSeeded ? limited(request) : Effect.flatMap(seed, () => limited(request))
-        const limited: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
             const call = fiber.getRef(CallContext.CallContext)
             const of = options.by?.(call)
@@ -187,7 +178,7 @@ const make = <R>(
             const turn = waitForTurn(limiter, { model, of }, limits, expected, clock)
             return turn === undefined ? shared : Effect.flatMap(turn, () => shared)
           })
-        return send
+        return options.tokensPerMinute === undefined ? send : seeded(send)
       }),
     {
       name: "RateLimit",
@@ -210,6 +201,17 @@ const learning = (known: Limits, fiber: Fiber.Fiber<unknown, unknown>): RunHooks
 /** The model whose limits a request counts against. A service tier has limits of its own; decisions have none. */
 const modelIn = ({ _tag, model = "" }: ModelRequest.ModelRequest, tier: string | undefined): string =>
   tier === undefined || tier === "default" || _tag === "Decision" ? model : `${model} (${tier})`
+
+/** Loads the lengths of earlier answers with the first call: a run that reuses all of them makes none. */
+const seeded = (send: ModelClient.Send): ModelClient.Send => {
+  let isSeeded = false
+  const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) =>
+    Effect.map(seeded, () => {
+      isSeeded = true
+    })
+  )
+  return (request) => (isSeeded ? send(request) : Effect.flatMap(seed, () => send(request)))
+}
 
 const expectedTokens = (
   fiber: Fiber.Fiber<unknown, unknown>,

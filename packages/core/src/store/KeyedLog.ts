@@ -45,6 +45,9 @@ export interface LogEntry {
 /** The most keys in memory. */
 const RECENT = 32_768
 
+/** The most keys of an index that are counted, in about 200 ms. */
+const MOST_COUNTED = 2_000_000
+
 /** The most rows read ahead, and how far back, because a log is only nearly in row order. */
 const AHEAD = 512
 const BACK = 96
@@ -158,7 +161,7 @@ interface Keys {
   /** Whether a newer row of the key is in memory. */
   readonly isReplaced: (key: string, id: number) => boolean
   /** Whether no key of the index has an older row in the log. */
-  readonly areUnique: () => Effect.Effect<boolean, SqlError.SqlError>
+  readonly areUnique: Effect.Effect<boolean, SqlError.SqlError>
   /** Reads keys of rows that other processes, or earlier ones, appended since the index was updated. */
   readonly refresh: Effect.Effect<void, SqlError.SqlError>
   /** Whether another process has written since the last check. */
@@ -178,8 +181,8 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
   let filter: KeyFilter.KeyFilter | undefined
   /** Whether the index contains nothing else. */
   let isOwn = false
-  /** Whether the keys of the index are unique in the log; `undefined` when the index has changed since. */
-  let areUnique: boolean | undefined
+  /** Whether the keys of the index are unique in the log, which ends at this id; `undefined` before it is asked for. */
+  let unique: { readonly upto: number; readonly holds: boolean } | undefined
 
   const settle = (): void => {
     if (settling) return
@@ -191,7 +194,6 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     Effect.runFork(
       Effect.onExitPrimitive(writer.commit, (exit) => {
         settling = false
-        areUnique = undefined
         if (exit._tag === "Success") for (const key of before) recent.delete(key)
         return undefined
       })
@@ -200,9 +202,21 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
 
   const tail = `SELECT id, key FROM ${table} WHERE id > ? ORDER BY id`
   const find = `SELECT id FROM ${index} WHERE key = ?`
+  const upto = Effect.map(
+    database.query("SELECT upto FROM indexed WHERE name = ?", [table]),
+    ([row]) => Database.toNumber(row?.["upto"]) ?? 0
+  )
   // Ids without a gap are as many as their rows.
-  const unique = `SELECT (SELECT coalesce(max(id) - min(id) + 1, 0) FROM ${table} WHERE id <= (SELECT upto FROM indexed WHERE name = ?))
-    = (SELECT count(*) FROM ${index}) AS is_unique`
+  const isUnique = `SELECT upto, (SELECT coalesce(max(id) - min(id) + 1, 0) FROM ${table} WHERE id <= upto)
+    = (SELECT count(*) FROM ${index}) AS is_unique FROM indexed WHERE name = ?`
+  const areUnique = (upto: number): Effect.Effect<boolean, SqlError.SqlError> => {
+    if (upto > MOST_COUNTED) return Effect.succeed(false)
+    if (unique?.upto === upto) return Effect.succeed(unique.holds)
+    return Effect.map(database.query(isUnique, [table]), ([row]) => {
+      unique = { upto: Number(row?.["upto"]), holds: Number(row?.["is_unique"]) === 1 }
+      return unique.holds
+    })
+  }
   return {
     written: (key, id) => void recent.set(key, id),
     advance: (ids) => {
@@ -218,17 +232,12 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     isUnseen: () => seen === undefined,
     isRecent: (key) => recent.has(key),
     isReplaced: (key, id) => (recent.get(key) ?? id) !== id,
-    areUnique: () =>
-      areUnique === undefined
-        ? Effect.map(database.query(unique, [table]), ([row]) => (areUnique = Number(row?.["is_unique"]) === 1))
-        : Effect.succeed(areUnique),
+    areUnique: Effect.flatMap(upto, areUnique),
     refresh: Effect.gen(function* () {
-      const [row] = yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table])
-      const upto = Database.toNumber(row?.["upto"]) ?? 0
+      const indexed = yield* upto
       // Only the first check sees an index that nothing has been written to.
-      isOwn = seen === undefined && upto === 0
-      seen ??= upto
-      areUnique = undefined
+      isOwn = seen === undefined && indexed === 0
+      seen ??= indexed
       for (const row of yield* database.query(tail, [seen])) {
         seen = row["id"] as number
         recent.set(row["key"] as string, seen)
@@ -241,7 +250,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
       seen = undefined
       filter = undefined
       isOwn = false
-      areUnique = undefined
+      unique = undefined
     }
   }
 }
@@ -286,7 +295,7 @@ const makeReader = <R extends LogEntry>(
   const read = (from: number, to: number) => {
     const ahead = (isUnique: boolean) => database.query(isUnique ? all : newest, [from, to])
     // A look-up in the index for each row costs more than the rows; to know that there is no need costs as much as many.
-    return to - from < AHEAD ? ahead(false) : Effect.flatMapEager(areUnique(), ahead)
+    return to - from < AHEAD ? ahead(false) : Effect.flatMap(areUnique, ahead)
   }
   return {
     peek: (key: string): R | undefined => ahead.get(key) ?? behind.get(key),
