@@ -3,7 +3,7 @@
  * `README.md`.
  */
 import { parseArgs } from "node:util"
-import { measure, type Run } from "./measure.ts"
+import { cpuPerRow, measure, medianBy, type Run } from "./measure.ts"
 import { peers } from "./peers.ts"
 import * as Results from "./results.ts"
 import { named, tasks } from "./tasks.ts"
@@ -22,12 +22,18 @@ const attempt = async (peer: string, task: string, rows?: number, warmUp?: numbe
   }
 }
 
+/** The peers in turns, so that none has the machine in another state than the others; of each its median by CPU. */
 const compare = async (names: ReadonlyArray<string>, task: string, rows?: number): Promise<Results.Runs> => {
-  const runs: Record<string, Run> = {}
-  for (const peer of names) {
-    const run = await attempt(peer, task, rows)
-    if (run !== undefined) runs[peer] = run
+  const all = new Map<string, Array<Run>>(names.map((peer) => [peer, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const [peer, runs] of all) {
+      const run = await attempt(peer, task, rows)
+      if (run !== undefined) runs.push(run)
+    }
   }
+  const runs = Object.fromEntries(
+    [...all].flatMap(([peer, runs]) => (runs.length === 0 ? [] : [[peer, medianBy(runs, cpuPerRow)]]))
+  )
   console.log(`\n${Results.table(task, runs)}\n`)
   return runs
 }
@@ -51,6 +57,7 @@ const { values } = parseArgs({
     peers: { type: "string", default: Object.keys(peers).join(",") },
     tasks: { type: "string", default: Object.keys(tasks).join(",") },
     rows: { type: "string" },
+    rounds: { type: "string", default: "1" },
     memory: { type: "string" },
     write: { type: "boolean", default: false },
     render: { type: "boolean", default: false }
@@ -65,6 +72,7 @@ const names = values.peers.split(",")
 const unknown = names.filter((name) => !Object.hasOwn(peers, name))
 if (unknown.length > 0)
   throw new Error(`No such peer: ${unknown.join(", ")}; there are ${Object.keys(peers).join(", ")}`)
+const rounds = whole(values.rounds)
 const rows = values.rows === undefined ? undefined : whole(values.rows)
 const chosen = values.tasks.split(",")
 chosen.forEach(named)

@@ -85,7 +85,10 @@ export const measure = async (peer: string, taskName: string, options: Options =
   }
 }
 
-export const median = (all: ReadonlyArray<number>): number => all.toSorted((a, b) => a - b)[all.length >> 1]!
+export const medianBy = <A>(all: ReadonlyArray<A>, of: (one: A) => number): A =>
+  all.toSorted((a, b) => of(a) - of(b))[all.length >> 1]!
+
+export const median = (all: ReadonlyArray<number>): number => medianBy(all, (one) => one)
 
 /** Rows a second. */
 export const perSecond = ({ rows, seconds }: Run): number => rows / seconds
