@@ -266,12 +266,14 @@ describe("pipe doctor", { concurrent: false }, () => {
       const fine = yield* test.pipe("doctor", "--offline")
       assert.strictEqual(fine.code, 0, fine.stdout)
       assert.match(fine.stdout, /✓ store .*does not exist yet/)
+      // Its package exports no package.json.
+      assert.match(fine.stdout, /✓ packages +openai \d+\.\d+\.\d+\n/)
       yield* test.pipe("run", "flow.ts", "--quiet")
       const later = yield* test.pipe("doctor", "--json")
       assert.isTrue(
         lines(later.stdout)
           .map((line) => JSON.parse(line))
-          .some((check) => check.name === "store" && /1 runs, 2 answers/.test(check.message))
+          .some((check) => check.name === "store" && /1 run, 2 answers, 2 results/.test(check.message))
       )
       assert.notInclude(later.stdout, KEY)
       const nobody = yield* Effect.promise(() =>

@@ -223,7 +223,9 @@ const workers = ({ workers = [] }: Summary): ReadonlyArray<string> =>
 /** Which figures are uncertain. */
 const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyArray<string> => [
   ...(unpriced > 0
-    ? [`  ${Format.of(unpriced, "call has", "calls have")} no known cost and are not in the figures above`]
+    ? [
+        `  ${Format.of(unpriced, "call has no known cost and is", "calls have no known cost and are")} not in the figures above`
+      ]
     : []),
   ...(estimatedCalls > 0
     ? [

@@ -54,7 +54,7 @@ export const proxyProblem = (address: string): string | undefined => {
   if (proxy === undefined) return undefined
   const scheme = /^([a-z0-9+.-]+):\/\//i.exec(proxy.url)?.[1]?.toLowerCase()
   if (scheme !== "http" && scheme !== "https") {
-    return `${proxy.from} names a proxy of the kind ${scheme}: only http:// and https:// are spoken`
+    return `${proxy.from} names a proxy of the kind ${scheme}: only http:// and https:// are supported`
   }
   try {
     const { password, username } = new URL(proxy.url)

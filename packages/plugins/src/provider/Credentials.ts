@@ -60,7 +60,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) {
     return yield* failure(
       module,
-      `${options.baseUrl === undefined ? urlName : "baseUrl"} is ${JSON.stringify(SafeText.line(address, 200))}, which is not a URL: it begins with https:// or http://, as in https://host/v1, and a user, a password and their signs are encoded in it`
+      `${options.baseUrl === undefined ? urlName : "baseUrl"} is ${JSON.stringify(SafeText.line(address, 200))}, which is not a URL: it must start with https:// or http://, as in https://host/v1; special characters in a user name or password must be percent-encoded`
     )
   }
   const baseUrl = withoutUser(address)

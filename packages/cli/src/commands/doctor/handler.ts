@@ -82,14 +82,17 @@ const versions = (): ReadonlyArray<Check> => {
   ]
 }
 
-/** The version of a package as the command resolves it. */
+/** The version of a package as the plugins find it. Many packages export no `package.json`, so its file is read. */
 const packageVersion = (name: string): string | undefined => {
-  try {
-    const found = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version?: string }
-    return found.version
-  } catch {
-    return undefined
+  for (const folder of createRequire(import.meta.resolve("@pipe/plugins")).resolve.paths(name) ?? []) {
+    try {
+      const text = readFileSync(join(folder, name, "package.json"), "utf8")
+      return (JSON.parse(text) as { readonly version?: string }).version
+    } catch {
+      // It is not in this folder.
+    }
   }
+  return undefined
 }
 
 /** Whether files of this project are modules. pipe loads a flow either way; Node alone does not. */
@@ -168,7 +171,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
           if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
           return ok(
             "store",
-            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} active)`}, ${stats.entries} answers, ${stats.results} results`
+            `${store.name}: ${Format.of(runs.length, "run")}${live === 0 ? "" : ` (${live} active)`}, ${Format.of(stats.entries, "answer")}, ${Format.of(stats.results, "result")}`
           )
         }),
         context
