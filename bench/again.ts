@@ -140,7 +140,9 @@ if (
   || start.requests !== 0
   || planned.requests !== 0
 ) {
-  throw new Error(`requests: ${planned.requests}, ${first.requests}, ${rest.requests}, ${again.requests}`)
+  throw new Error(
+    `requests: ${planned.requests}, ${first.requests}, ${rest.requests}, ${again.requests}, ${start.requests}`
+  )
 }
 const mb = (n: number) => n.toFixed(0)
 console.log(`
@@ -150,6 +152,6 @@ console.log(`
 | first run of ${done} rows | ${first.seconds.toFixed(1)} s, ${mb(first.peakMB)} MB |
 | run of all: first new call after | ${rest.firstCall?.toFixed(1)} s, ${mb(rest.peakMB)} MB |
 | run of one row again: the start-up | ${start.seconds.toFixed(1)} s, ${mb(start.peakMB)} MB |
-| run of all again, from the store on disk | ${again.seconds.toFixed(1)} s, ${(rows / again.seconds).toFixed(0)} rows/s (${(rows / (again.seconds - start.seconds)).toFixed(0)} after the start-up), ${mb(again.peakMB)} MB |
+| run of all again, from the store on disk | ${again.seconds.toFixed(1)} s, ${(rows / again.seconds).toFixed(0)} rows/s (${(rows / Math.max(0.001, again.seconds - start.seconds)).toFixed(0)} after the start-up), ${mb(again.peakMB)} MB |
 | LangChain.js \`.batch\` from its cache in memory | ${cached.toFixed(0)} rows/s |
 `)

@@ -58,24 +58,63 @@ describe("a secret in an exchange", () => {
     [undefined, "Authorization:\tBearer\tabcdefgh12345678", "abcdefgh"],
     ["tiny1x", "a\ntiny1x", "tiny1x"]
   ] as const
+  const kept = (request: ModelRequest.ModelRequest) => {
+    const all: Array<ExchangeRepo.WrittenExchange> = []
+    ExchangeSample.make({ append: (_, exchange) => void all.push(exchange) }, 1, new Map()).observe({
+      caller: { run: "r", step: "s", row: 0 },
+      values: undefined,
+      at: 0,
+      milliseconds: 1,
+      origin: "attempt",
+      provider: "p",
+      model: "m",
+      request,
+      response: undefined
+    })
+    return all[0]!.request
+  }
   for (const [secret, content, part] of cases)
     it(`is masked in every form: ${JSON.stringify(content)}`, () => {
       if (secret !== undefined) Secret.register(secret)
-      const kept: Array<ExchangeRepo.WrittenExchange> = []
-      ExchangeSample.make({ append: (_, exchange) => void kept.push(exchange) }, 1, new Map()).observe({
-        caller: { run: "r", step: "s", row: 0 },
-        values: undefined,
-        at: 0,
-        milliseconds: 1,
-        origin: "attempt",
-        provider: "p",
-        model: "m",
-        request: ModelRequest.completion({ messages: [{ role: "user", content }] }),
-        response: undefined
-      })
-      assert.include(kept[0]!.request, "[secret]")
-      assert.notInclude(kept[0]!.request, part)
+      const request = kept(ModelRequest.completion({ messages: [{ role: "user", content }] }))
+      assert.include(request, "[secret]")
+      assert.notInclude(request, part)
     })
+
+  const calling = (params: unknown): ModelRequest.ModelRequest =>
+    ModelRequest.completion({
+      messages: [{ role: "assistant", content: [{ type: "tool-call", id: "c", name: "find", params }] }]
+    } as Parameters<typeof ModelRequest.completion>[0])
+
+  it("is masked in values that have a form of their own in JSON, and these are truncated", () => {
+    const secret = "toolsecret-0123456789"
+    Secret.register(secret)
+    const odd = [
+      new URL(`https://example.com/?k=${secret}`),
+      new String(secret),
+      { toJSON: () => secret },
+      new (class {
+        readonly inner = secret
+      })()
+    ]
+    for (const value of odd) {
+      const request = kept(calling({ at: [{ value }] }))
+      assert.include(request, "[secret]")
+      assert.notInclude(request, secret)
+    }
+    const long = kept(calling({ at: new URL(`data:image/png;base64,${"A".repeat(300_000)}`) }))
+    assert.isBelow(long.length, 25_000)
+  })
+
+  it("is masked in what was without it before", () => {
+    const secret = "latersecret-0123456789"
+    Secret.register(secret)
+    const parameters = { title: "orders" }
+    const schema = { parameters }
+    assert.include(kept(calling({ schema })), "orders")
+    parameters.title = `of ${secret}`
+    assert.notInclude(kept(calling({ schema })), secret)
+  })
 })
 
 describe("a layer that replaces the context of its calls", () => {

@@ -59,6 +59,13 @@ export const constant = <A extends object>(value: A): A => {
   return value
 }
 
+/**
+ * Whether a value is one that never changes.
+ *
+ * @internal
+ */
+export const isConstant = (value: object): boolean => constants.has(value)
+
 /** JSON with sorted object keys and without `undefined`. The caller's objects are not changed. */
 export const canonical = (value: unknown): string => {
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"

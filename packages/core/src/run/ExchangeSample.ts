@@ -7,6 +7,7 @@
 import type * as Exchange from "../client/Exchange.ts"
 import * as Secret from "../encoding/Secret.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import * as LabelRepo from "../review/LabelRepo.ts"
 import type * as ExchangeRepo from "./ExchangeRepo.ts"
 
@@ -112,25 +113,34 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
       : { answers: response.answers }
 
 /** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
-const textOf = (value: object): string =>
-  isShown(value, "") ? JSON.stringify(value) : JSON.stringify(value, shortened)
+const textOf = (value: object): string => {
+  const text = JSON.stringify(value)
+  return isShown(value, "") ? text : JSON.stringify(value, shortened)
+}
 
-/** Parts of requests that many have in common, with the number of secrets that were known when they had none. */
+/** Constant parts of requests, such as schemas, with the number of secrets that were known when they had none. */
 const shown = new WeakMap<object, number>()
 
-const isCommon = (name: string): boolean => name === "schema" || name === "parameters"
-
-/** Tests whether nothing in a value is truncated, replaced or masked: JSON is then made at once. */
+/** Tests whether nothing in a value is truncated, replaced or masked. */
 const isShown = (value: unknown, name: string): boolean => {
   if (typeof value === "string") return shortened(name, value) === value
   if (typeof value !== "object" || value === null) return true
-  if (isCommon(name) && shown.get(value) === Secret.count()) return true
+  if (!isPlain(value)) return false
+  const isConstant = RequestKey.isConstant(value)
+  if (isConstant && shown.get(value) === Secret.count()) return true
   for (const [key, field] of Object.entries(value)) if (!isShown(field, key)) return false
-  if (isCommon(name)) shown.set(value, Secret.count())
+  if (isConstant) shown.set(value, Secret.count())
   return true
 }
 
-const shortened = (name: string, field: unknown): unknown => {
+/** Tests whether JSON has the fields of a value: others, such as a URL, have a form of their own there. */
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (prototype === Object.prototype || prototype === Array.prototype) && !("toJSON" in value)
+}
+
+const shortened = (name: string, given: unknown): unknown => {
+  const field: unknown = given instanceof String ? given.valueOf() : given
   if (typeof field !== "string") return field
   if (name === "base64" || name === "data") return `(${field.length} characters of a file)`
   const masked = Secret.mask(field)
