@@ -46,7 +46,7 @@ const partsOf = (value: ModelResponse.CompletionResponse) => ({
 })
 
 const check = (one: Case, { error, sums, value }: Wire.Outcome<ModelResponse.CompletionResponse>): void => {
-  const { calls, estimated, failure, finish, retried, text, thoughts, unpriced, usage, usd } = one.expect
+  const { atLeast, calls, estimated, failure, finish, retried, text, thoughts, unpriced, usage, usd } = one.expect
   if (failure === undefined) {
     assert.isDefined(value, String(error))
     if (text !== undefined) assert.strictEqual(ModelResponse.text(value), text)
@@ -64,6 +64,7 @@ const check = (one: Case, { error, sums, value }: Wire.Outcome<ModelResponse.Com
   if (estimated !== undefined) assert.strictEqual(sums.estimated, 1)
   else if (failure === undefined) assert.strictEqual(sums.estimated, 0)
   if (estimated !== undefined) assert.isTrue(sums.spent > 0n)
+  if (atLeast !== undefined) assert.isAtLeast(Number(Money.toUsd(sums.spent)), atLeast)
 }
 
 for (const way of Apis.ways) {

@@ -173,7 +173,7 @@ describe("a key or an address that was copied badly", () => {
         ]) {
           const { error } = yield* Wire.ask(layer, question)
           assert.include(ModelFailure.message(error!), `baseUrl is "${baseUrl}"`)
-          assert.match(ModelFailure.message(error!), /begins with https:\/\/ or http:\/\//)
+          assert.match(ModelFailure.message(error!), /must start with https:\/\/ or http:\/\//)
         }
       })
     )

@@ -340,7 +340,7 @@ const countedOr = (
   const usage = ModelFailure.usageOf(error)
   const answered = { model: requestedModel, ...ModelFailure.answeredBy(error) }
   return usage === undefined || usage.unpriceable === true
-    ? atMost(batch, line, pricing, at)
+    ? atMost(batch, line, pricing, at, undefined, usage)
     : Pricing.charge(pricing, { ...answered, requestedModel, provider, usage, serviceTier: "batch" }, at)
 }
 
@@ -352,20 +352,39 @@ const atMost = (
   { most }: BatchLine.BatchLine,
   pricing: Pricing.Service,
   at: number,
-  response?: ModelResponse.ModelResponse
+  response?: ModelResponse.ModelResponse,
+  /** What the provider reports, where that is not all. */
+  said = response?.usage
 ): Charge.Charge => {
   const shown = response?._tag === "CompletionResponse" ? Charge.shownOf(response) : 0
-  const usage = { ...Usage.zero, uncachedInput: most.input, output: Math.max(most.output, shown) }
+  const bound = { ...Usage.zero, uncachedInput: most.input, output: Math.max(most.output, shown) }
+  const usage = Charge.atLeast(said, bound)
   const { provider, model } = response ?? batch
   const reported = Charge.reportedBy(response)
   if (reported !== undefined) return { usage, cost: reported, estimated: true }
-  const charge = Pricing.charge(pricing, { provider, model, usage, serviceTier: "batch" }, at)
-  const isMore = charge.cost === undefined || (most.cost !== undefined && most.cost > charge.cost)
-  return isMore && most.cost !== undefined
-    ? { usage, cost: most.cost, estimated: true }
-    : { ...charge, estimated: true }
+  const answered = { provider, model, serviceTier: "batch" }
+  const costs = [
+    Pricing.charge(pricing, { ...answered, usage }, at).cost,
+    most.cost,
+    said === undefined ? undefined : leastOf(pricing, answered, said, usage.output, at)
+  ].filter((cost) => cost !== undefined)
+  return costs.length === 0
+    ? { usage, cost: undefined, unknown: "price", estimated: true }
+    : { usage, cost: costs.reduce((most, cost) => (cost > most ? cost : most)), estimated: true }
 }
 
+/** What the provider reports, and the most output beside it. */
+const leastOf = (
+  pricing: Pricing.Service,
+  answered: Omit<Pricing.PricedAnswer, "usage">,
+  said: Usage.Usage,
+  output: number,
+  at: number
+): Money.Money | undefined => {
+  const least = Charge.leastOf(pricing, answered, said, at)
+  const more = Pricing.charge(pricing, { ...answered, usage: { ...Usage.zero, output } }, at).cost
+  return least === undefined || more === undefined ? undefined : least + more
+}
 /** Fails the lines that the provider found at fault; all of them when it names none. */
 export const refuse = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,

@@ -236,6 +236,10 @@ const ends = (figures: Figures): readonly [input: number, output: number] | unde
 
 const isLeftOut = (value: unknown): boolean => value === undefined || value === null
 
+/** Whether the input is a count, and nothing tells the output. */
+const lacksOutput = ({ input, output, total }: Figures): boolean =>
+  count(input) !== undefined && isLeftOut(output) && isLeftOut(total)
+
 /** The output by class. `rest` is what the total leaves for it. */
 const outputsOf = (said: number, rest: number | undefined, { outputAudio, outputImage, reasoning }: Parts) => {
   // The total exceeds input plus output: the rest is output, usually reasoning counted separately.
@@ -252,7 +256,8 @@ const outputsOf = (said: number, rest: number | undefined, { outputAudio, output
 /**
  * Makes a usage from figures in which the cached classes are part of `input`, and `reasoning` is part of `output`
  * (OpenAI and most compatible endpoints). Returns `undefined` when `input` or `output` is not a count and `total` does
- * not determine it, or when another figure is present but not a count: an unknown usage is never 0.
+ * not determine it, or when another figure is present but not a count: an unknown usage is never 0. Where nothing is said
+ * of the output, the usage is marked `unpriceable`, and its input is the least that was used.
  *
  * **Details** The top-level counts are authoritative: tokens without a class are ordinary input or output. The figures
  * decide which count includes which. Where `total` exceeds input plus output, the rest is output, because some
@@ -263,6 +268,10 @@ const outputsOf = (said: number, rest: number | undefined, { outputAudio, output
  * figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
+  if (lacksOutput(figures)) {
+    const usage = fromInclusive({ ...figures, output: 0 })
+    return usage === undefined || inputTokens(usage) === 0 ? undefined : lacking(usage, "output")
+  }
   const found = ends(figures)
   const counts = parts(figures)
   if (found === undefined || counts === undefined) return undefined
@@ -310,6 +319,10 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
  * is subtracted. Returns `undefined` as in `fromInclusive`.
  */
 export const fromDisjoint = (figures: Figures): Usage | undefined => {
+  if (lacksOutput(figures)) {
+    const usage = fromDisjoint({ ...figures, output: 0 })
+    return usage === undefined || inputTokens(usage) === 0 ? undefined : lacking(usage, "output")
+  }
   const [uncachedInput, output] = [count(figures.input), count(figures.output)]
   const counts = parts(figures)
   if (uncachedInput === undefined || output === undefined || counts === undefined) return undefined
@@ -318,10 +331,23 @@ export const fromDisjoint = (figures: Figures): Usage | undefined => {
 }
 
 /**
- * Accepts a usage that its call does not contradict: every request has input, and an answer with content has output.
+ * Accepts a usage that its call does not contradict: every request has input, and an answer with content has output. A
+ * usage with one of them only is marked `unpriceable`: the call cost what it reports, and more.
  */
-export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined =>
-  usage !== undefined && (inputTokens(usage) === 0 || (showsSomething && outputTokens(usage) === 0)) ? undefined : usage
+export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined => {
+  if (usage === undefined) return undefined
+  const [input, output] = [inputTokens(usage), outputTokens(usage)]
+  const lacks = input === 0 ? "input" : showsSomething && output === 0 ? "output" : undefined
+  if (lacks === undefined) return usage
+  return input === 0 && output === 0 ? undefined : lacking(usage, lacks)
+}
+
+/** A usage of which a part is not reported. What it has is the least that was used. */
+const lacking = (usage: Usage, what: "input" | "output"): Usage => ({
+  ...usage,
+  inconsistent: `the provider reports no ${what} tokens`,
+  unpriceable: true
+})
 
 /** Tests whether a part of the input was read from a cache of prompts, or written to it. */
 export const hasPromptCache = (usage: Usage): boolean =>

@@ -363,15 +363,44 @@ export const ended = (
   }
   if (response === undefined && billed === "no") return { cost: Money.zero }
   const bound = most()
-  const usage = {
+  const said = response?.usage ?? counted
+  const usage = atLeast(said, {
     ...Usage.zero,
     uncachedInput: bound.input,
     output: response === undefined ? bound.output : outputOf(call, response, bound)
-  }
+  })
   const reported = reportedBy(response)
   // The tokens are not known, and the cost is.
   if (reported !== undefined) return { usage, cost: reported, estimated: true }
-  return bound.rates === undefined
-    ? { usage, cost: undefined, unknown: "price", estimated: true }
-    : { usage, cost: costAt(bound.rates, usage.uncachedInput, usage.output), estimated: true }
+  if (bound.rates === undefined) return { usage, cost: undefined, unknown: "price", estimated: true }
+  const cost = costAt(bound.rates, usage.uncachedInput, usage.output)
+  if (said === undefined) return { usage, cost, estimated: true }
+  const answered = response ?? {
+    model: call.request.model ?? "",
+    ...serviceOf(call),
+    ...(error === undefined ? undefined : ModelFailure.answeredBy(error)),
+    requestedModel: call.request.model ?? "",
+    provider: call.provider
+  }
+  const least = leastOf(pricing, answered, said, call.startedAt)
+  const more = least === undefined ? cost : least + Money.times(bound.rates.output, usage.output)
+  return { usage, cost: more > cost ? more : cost, estimated: true }
 }
+
+/** A bound that is no lower than what the provider reports. */
+export const atLeast = (said: Usage.Usage | undefined, bound: Usage.Usage): Usage.Usage =>
+  said === undefined
+    ? bound
+    : {
+        ...bound,
+        uncachedInput: Math.max(bound.uncachedInput, Usage.inputTokens(said)),
+        output: Math.max(bound.output, Usage.outputTokens(said))
+      }
+
+/** The cost of what a provider reports, where that is not all. */
+export const leastOf = (
+  pricing: Pricing.Service,
+  answered: Omit<Pricing.PricedAnswer, "usage">,
+  { unpriceable: _, ...said }: Usage.Usage,
+  at: number
+): Money.Money | undefined => Pricing.charge(pricing, { ...answered, usage: said }, at).cost

@@ -117,11 +117,13 @@ export const refused = (
       })
 }
 
-/** Drops a usage that the answer itself contradicts. */
+/** Marks a usage that the answer itself contradicts, or drops it. */
 const believable = <A extends ModelResponse.ModelResponse>(answer: A): A => {
   const { usage, ...rest } = answer
   const shows = answer._tag === "CompletionResponse" && ModelResponse.hasContent(answer)
-  return usage === undefined || Usage.ofAnswer(usage, shows) !== undefined ? answer : (rest as A)
+  const believed = Usage.ofAnswer(usage, shows)
+  if (believed === usage) return answer
+  return (believed === undefined ? rest : { ...rest, usage: believed }) as A
 }
 
 /** Attaches usage, and the model that reported it, to a failure. */
