@@ -1,6 +1,6 @@
 /** Charts with points and lines over two axes, for a terminal and as SVG. */
+import stringWidth from "string-width"
 import * as Svg from "./Svg.ts"
-import * as TextWidth from "./TextWidth.ts"
 
 export interface Series {
   readonly name: string
@@ -55,7 +55,7 @@ export const render = ({ series, title, x, y }: Chart): string => {
       grid[row]![column] = markOf(series, one)
     }
   }
-  const left = Math.max(...[0, 0.5, 1].map((part) => TextWidth.of(y.format(valueAt(y, part)))))
+  const left = Math.max(...[0, 0.5, 1].map((part) => stringWidth(y.format(valueAt(y, part)))))
   const label = (row: number): string =>
     row === 0
       ? y.format(y.max)
@@ -84,7 +84,7 @@ const TICKS = [0, 0.25, 0.5, 0.75, 1]
 
 /** The margin for the labels of the vertical axis. */
 const leftOf = ({ y }: Pick<Chart, "y">): number =>
-  Math.max(56, 14 + 7 * Math.max(...TICKS.map((part) => TextWidth.of(y.format(valueAt(y, part))))))
+  Math.max(56, 14 + 7 * Math.max(...TICKS.map((part) => stringWidth(y.format(valueAt(y, part))))))
 
 /** The position of a value in a picture, to a tenth of a pixel. */
 const placeOf = ({ x, y }: Pick<Chart, "x" | "y">) => {

@@ -1,6 +1,6 @@
 /** Tables that render as text for a terminal and as HTML for a page. */
+import stringWidth from "string-width"
 import { escape } from "./Html.ts"
-import * as TextWidth from "./TextWidth.ts"
 
 type Row = ReadonlyArray<string>
 
@@ -11,9 +11,12 @@ export interface Table {
   readonly left?: number
 }
 
-/** Pads a cell to the width of its column in a terminal. */
+/**
+ * Pads a cell to the width of its column in a terminal, where a Chinese character takes two columns and a combining
+ * accent none.
+ */
 const padded = (cell: string, width: number, isLeft: boolean): string => {
-  const space = " ".repeat(Math.max(0, width - TextWidth.of(cell)))
+  const space = " ".repeat(Math.max(0, width - stringWidth(cell)))
   return isLeft ? `${cell}${space}` : `${space}${cell}`
 }
 
@@ -24,7 +27,7 @@ export const lines = (
 ): ReadonlyArray<string> => {
   const { indent = "", ruled = false } = options
   const all = [header, ...rows]
-  const widths = header.map((_, column) => Math.max(...all.map((row) => TextWidth.of(row[column]!))))
+  const widths = header.map((_, column) => Math.max(...all.map((row) => stringWidth(row[column]!))))
   const line = (row: Row) =>
     `${indent}${row.map((cell, column) => padded(cell, widths[column]!, column < left)).join("  ")}`.trimEnd()
   const rule = `${indent}${widths.map((width) => "─".repeat(width)).join("  ")}`
