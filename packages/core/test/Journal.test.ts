@@ -16,7 +16,7 @@ import {
   Store
 } from "@pipe/core"
 import * as StoredValue from "../src/encoding/StoredValue.ts"
-import { Fiber, Deferred, Effect, Layer, Option } from "effect"
+import { Fiber, Deferred, Effect, Layer, Logger, Option } from "effect"
 import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
@@ -313,6 +313,36 @@ describe("a run that is done again", () => {
       const none = yield* run(at, varied(), collect(chain(undefined, equal, ["a"])), { cache: false, layers: cache })
       assert.strictEqual(none.asked.length, 5)
       assert.strictEqual(new Set(none.out).size, 5)
+    })
+  )
+
+  it.live("says what a result that cannot be kept costs again: an answer of the cache, or a call", () =>
+    Effect.gen(function* () {
+      class Answer {
+        readonly text: string
+        constructor(text: string) {
+          this.text = text
+        }
+      }
+      for (const [layers, words] of [
+        [undefined, "and their calls are paid again"],
+        [Cache.layer().pipe(Layer.provide(Store.layerCache)) as never, "with answers from the cache"]
+      ] as const) {
+        const said: Array<string> = []
+        const rows = Source.fromIterable("rows", ["a"])
+        const made = Flow.step("made", { rows }, ({ rows }) => Effect.map(ask(rows), (text) => new Answer(text)))
+        yield* run(
+          folder(),
+          echo(),
+          (collect) => [Sink.forEach("out", made, (row) => Effect.sync(() => collect(row)))],
+          {
+            ...(layers === undefined ? undefined : { layers })
+          }
+        ).pipe(
+          Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void said.push(String(message)))]))
+        )
+        assert.include(said.join("\n"), words)
+      }
     })
   )
 

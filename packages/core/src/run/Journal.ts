@@ -247,6 +247,7 @@ const logger = (): Once => {
 
 /** Keeps a value, unless one of its calls has failed or it cannot be encoded. Returns a warning, if any. */
 const valueKeeper = ({ identity, node, options, results }: Known, once: Once) => {
+  const hasCache = options.reuse && LayerAnnotations.has(options.environment.layers, LayerAnnotations.Cached)
   const timeToLive = Math.min(
     ...options.environment.layers.map(
       (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
@@ -268,7 +269,7 @@ const valueKeeper = ({ identity, node, options, results }: Known, once: Once) =>
         "unkept",
         Effect.logWarning,
         () =>
-          `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, with answers from the cache. Return plain data to keep them`
+          `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, ${hasCache ? "with answers from the cache" : "and their calls are paid again"}. Return plain data to keep them`
       )
     }
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
