@@ -363,14 +363,14 @@ const atMost = (
   const reported = Charge.reportedBy(response)
   if (reported !== undefined) return { usage, cost: reported, estimated: true }
   const answered = { provider, model, serviceTier: "batch" }
-  const costs = [
-    Pricing.charge(pricing, { ...answered, usage }, at).cost,
-    most.cost,
-    said === undefined ? undefined : leastOf(pricing, answered, said, usage.output, at)
-  ].filter((cost) => cost !== undefined)
-  return costs.length === 0
-    ? { usage, cost: undefined, unknown: "price", estimated: true }
-    : { usage, cost: costs.reduce((most, cost) => (cost > most ? cost : most)), estimated: true }
+  const cost = Money.largest(
+    [
+      Pricing.charge(pricing, { ...answered, usage }, at).cost,
+      most.cost,
+      said === undefined ? undefined : leastOf(pricing, answered, said, usage.output, at)
+    ].filter((cost) => cost !== undefined)
+  )
+  return { usage, cost, ...(cost === undefined ? { unknown: "price" as const } : undefined), estimated: true }
 }
 
 /** What the provider reports, and the most output beside it. */
@@ -385,6 +385,7 @@ const leastOf = (
   const more = Pricing.charge(pricing, { ...answered, usage: { ...Usage.zero, output } }, at).cost
   return least === undefined || more === undefined ? undefined : least + more
 }
+
 /** Fails the lines that the provider found at fault; all of them when it names none. */
 export const refuse = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,

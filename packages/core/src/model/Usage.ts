@@ -268,10 +268,7 @@ const outputsOf = (said: number, rest: number | undefined, { outputAudio, output
  * figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
-  if (lacksOutput(figures)) {
-    const usage = fromInclusive({ ...figures, output: 0 })
-    return usage === undefined || inputTokens(usage) === 0 ? undefined : lacking(usage, "output")
-  }
+  if (lacksOutput(figures)) return ofInput(fromInclusive({ ...figures, output: 0 }))
   const found = ends(figures)
   const counts = parts(figures)
   if (found === undefined || counts === undefined) return undefined
@@ -319,10 +316,7 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
  * is subtracted. Returns `undefined` as in `fromInclusive`.
  */
 export const fromDisjoint = (figures: Figures): Usage | undefined => {
-  if (lacksOutput(figures)) {
-    const usage = fromDisjoint({ ...figures, output: 0 })
-    return usage === undefined || inputTokens(usage) === 0 ? undefined : lacking(usage, "output")
-  }
+  if (lacksOutput(figures)) return ofInput(fromDisjoint({ ...figures, output: 0 }))
   const [uncachedInput, output] = [count(figures.input), count(figures.output)]
   const counts = parts(figures)
   if (uncachedInput === undefined || output === undefined || counts === undefined) return undefined
@@ -348,6 +342,10 @@ const lacking = (usage: Usage, what: "input" | "output"): Usage => ({
   inconsistent: `the provider reports no ${what} tokens`,
   unpriceable: true
 })
+
+/** A usage of which only the input is reported. */
+const ofInput = (usage: Usage | undefined): Usage | undefined =>
+  usage === undefined || inputTokens(usage) === 0 ? undefined : lacking(usage, "output")
 
 /** Tests whether a part of the input was read from a cache of prompts, or written to it. */
 export const hasPromptCache = (usage: Usage): boolean =>

@@ -213,7 +213,7 @@ const learn = (
   const costs = (isMixed(service) ? [service, { provider: service.provider }] : [service]).flatMap(
     (one) => Price.cost(price, usage, one) ?? []
   )
-  const expected = costs.length === 0 ? undefined : costs.reduce((most, one) => (one > most ? one : most))
+  const expected = Money.largest(costs)
   if (expected === undefined || expected === Money.zero || cost <= expected) return
   let known = dearness.get(pricing)
   if (known === undefined) dearness.set(pricing, (known = new Map()))
@@ -382,9 +382,8 @@ export const ended = (
     requestedModel: call.request.model ?? "",
     provider: call.provider
   }
-  const least = leastOf(pricing, answered, said, call.startedAt)
-  const more = least === undefined ? cost : least + Money.times(bound.rates.output, usage.output)
-  return { usage, cost: more > cost ? more : cost, estimated: true }
+  const least = leastOf(pricing, answered, said, call.startedAt) ?? Money.zero
+  return { usage, cost: Money.largest([cost, least + Money.times(bound.rates.output, usage.output)]), estimated: true }
 }
 
 /** A bound that is no lower than what the provider reports. */

@@ -38,6 +38,14 @@ export const sum = (amounts: Iterable<Money>): Money => {
   return total
 }
 
+/**
+ * The largest of several amounts; `undefined` of none.
+ *
+ * @internal
+ */
+export const largest = (amounts: ReadonlyArray<Money>): Money | undefined =>
+  amounts.length === 0 ? undefined : amounts.reduce((most, amount) => (amount > most ? amount : most))
+
 /** Multiplies a unit price (picodollars) by a number of units. */
 export const times = (price: Money, count: number): Money => price * BigInt(count)
 

@@ -65,14 +65,7 @@ const failed = (cause: unknown): SqlError.SqlError =>
 /** A value as JSON. Picodollars are too large for a number of it. */
 const jsonOf = (value: Note[number]): string => (typeof value === "bigint" ? `"${value}"` : JSON.stringify(value))
 
-const lineOf = (note: Note): string => {
-  let line = ""
-  for (const value of note) {
-    const json = typeof value === "number" || value === null ? String(value) : jsonOf(value)
-    line = line === "" ? `[${json}` : `${line},${json}`
-  }
-  return `${line}]\n`
-}
+const lineOf = (note: Note): string => `[${note.map(jsonOf).join(",")}]\n`
 
 const keyOf = (run: number, call: number): string => `${run}/${call}`
 
