@@ -2,6 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import * as Cli from "../src/Cli.ts"
+import * as Output from "../src/process/Output.ts"
 import { completion, serve } from "./Endpoint.ts"
 import { KEY, lines, words } from "./Flows.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
@@ -382,5 +384,48 @@ describe("words", { concurrent: false }, () => {
     })
     const { stderr } = await pipe(["run", "deep/er/flow.ts", "--simulate"], { cwd, env: {} })
     assert.include(stderr, "  deep/out/results.simulated.jsonl: 3 rows")
+  })
+})
+
+describe("a run that could not start", { concurrent: false }, () => {
+  const unpriced = {
+    "flow.ts": flow({ stack: `Stack.make(Ledger.layer, OpenAi.layer({ model: "mystery-9" }))` })
+  }
+
+  it("for want of a price ends with exit code 2, and is not called unfinished", async () => {
+    const { code, cwd, stderr } = await simulate(unpriced, "--budget", "1usd")
+    assert.strictEqual(code, 2, stderr)
+    assert.include(stderr, "no price is known for openai model mystery-9")
+    assert.notInclude(stderr, "pipe resume")
+    const again = await pipe(["run", "flow.ts", "--simulate"], { cwd, env: {} })
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.notInclude(again.stderr, "failed; its finished work is reused")
+  })
+
+  it("for want of a key does not stand in the way of the next", async () => {
+    const cwd = folder({ "flow.ts": flow() })
+    assert.strictEqual((await pipe(["run", "flow.ts"], { cwd, env: {} })).code, 2)
+    const again = await pipe(["run", "flow.ts"], { cwd, env: {} })
+    assert.strictEqual(again.code, 2)
+    assert.notInclude(again.stderr, "pipe resume")
+  })
+})
+
+describe("commands in messages", () => {
+  it("are those that the user can type, each of them", () => {
+    const written: Array<string> = []
+    const write = process.stderr.write
+    process.stderr.write = (text: string | Uint8Array) => written.push(String(text)) > 0
+    try {
+      const { err } = Output.fromProcess("npx pipe")
+      for (const { commands } of Cli.command([]).subcommands)
+        for (const { name } of commands) err(`see: pipe ${name} --help`)
+      err("pipe is not a command here")
+    } finally {
+      process.stderr.write = write
+    }
+    assert.isAbove(written.length, 18)
+    assert.strictEqual(written.pop(), "pipe is not a command here")
+    for (const text of written) assert.match(text, /^see: npx pipe \w+ --help$/)
   })
 })

@@ -30,14 +30,11 @@ const invocation = (): string => {
   return agent === undefined ? "pipe" : `${agent === "npm" ? "npx" : agent === "bun" ? "bunx" : agent} pipe`
 }
 
+const commands =
+  /(^|[\s(;:`])pipe (?=(?:run|plan|tune|resume|retry|runs|show|report|ui|labels|batches|cache|store|worker|workers|doctor|graph|prices|init|--help)\b)/g
+
 /** Rewrites commands in a text so that they can be typed as printed. */
-const typed = (text: string, name: string): string =>
-  name === "pipe"
-    ? text
-    : text.replace(
-        /(^|[\s(;:`])pipe (?=(?:resume|retry|show|run|runs|plan|init|tune|report|cache|batches|--help)\b)/g,
-        `$1${name} `
-      )
+const typed = (text: string, name: string): string => (name === "pipe" ? text : text.replace(commands, `$1${name} `))
 
 /** The streams of this process. */
 export const fromProcess = (name = invocation()): Output => ({

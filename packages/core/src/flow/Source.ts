@@ -20,9 +20,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as FileSystem from "effect/FileSystem"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stdio from "effect/Stdio"
@@ -35,6 +33,7 @@ import * as JsonElements from "../file/JsonElements.ts"
 import * as CsvCells from "./CsvCells.ts"
 import * as FileSource from "./FileSource.ts"
 import * as Node from "./Node.ts"
+import * as RowDecoder from "./RowDecoder.ts"
 
 export { type FilePath, type Platform, SourceError } from "./FileSource.ts"
 
@@ -64,7 +63,7 @@ export const jsonl = <A>(name: string, options: FileOptions<A>): Files<A> =>
     name,
     options,
     (file) => {
-      const decode = jsonDecoder(options.schema)
+      const decode = RowDecoder.json(options.schema)
       return Stream.map(
         Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
         ({ number, offset, problem, text }): Node.ReadRow<A> =>
@@ -80,7 +79,7 @@ const fromJson = <A>(
   offset: number,
   text: string,
   problem: string | undefined,
-  decode: Decode<A>
+  decode: RowDecoder.Decode<A>
 ): Node.ReadRow<A> => {
   if (problem !== undefined) return { position, offset, problem, raw: "" }
   let value: unknown
@@ -117,7 +116,7 @@ export const json = <A>(name: string, options: FileOptions<A>): Files<A> =>
     name,
     options,
     (file) => {
-      const decode = jsonDecoder(options.schema)
+      const decode = RowDecoder.json(options.schema)
       return JsonElements.split(file.bytes).pipe(
         Stream.mapError((error) => (error instanceof JsonElements.ArrayProblem ? file.fail(error.message) : error)),
         Stream.map(({ index, line, offset, problem, text }): Node.ReadRow<A> => {
@@ -152,7 +151,7 @@ export const entries = <A>(
     (file) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const decode = jsonDecoder(options.schema)
+          const decode = RowDecoder.json(options.schema)
           const text = (yield* wholeText(file)).end()
           if (text === undefined) return yield* file.fail(TextLine.notUtf8("file"))
           const record = yield* Effect.try({
@@ -271,7 +270,7 @@ export const csv = <A>(
     name,
     options,
     (file) => {
-      const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
+      const decode = RowDecoder.make(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
       const read = CsvCells.reader(options.schema)
       const { delimiter, quote = true } = options
       let header: ReadonlyArray<string> | undefined
@@ -440,7 +439,7 @@ export const make = <A, E = never, R = never>(
     "a custom source",
     options.onError ?? "keep",
     Effect.map(options.open, ({ rows, size }) => {
-      const decode = decoder(options.schema)
+      const decode = RowDecoder.make(options.schema)
       let read = 0
       return {
         size,
@@ -459,42 +458,12 @@ const fromReading = <A, E, R>(
   open: Effect.Effect<Node.SourceReading<A, E, R>, E, R>
 ): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, paths: [], onError, open }, undefined)
 
-type Decode<A> = (position: string, raw: unknown) => Node.ReadRow<A>
-
-/** Decodes JSON, in the form that the schema has in JSON. */
-const jsonDecoder = <A>(schema: Schema.Codec<A, unknown>): Decode<A> =>
-  decoder(Schema.toCodecJson(schema) as Schema.Codec<A, unknown>)
-
-/** Decodes by a schema, or returns the problem. */
-const decoder = <A>(schema: Schema.Codec<A, unknown>): Decode<A> => {
-  const decode = Schema.decodeUnknownExit(schema)
-  return (position: string, raw: unknown): Node.ReadRow<A> => {
-    const exit = decode(raw)
-    if (Exit.isSuccess(exit)) return { position, value: exit.value }
-    const error = Exit.findError(exit)
-    return {
-      position,
-      problem: `does not fit its schema: ${Result.isSuccess(error) ? oneLine(messageOf(error.success)) : "a defect"}`,
-      raw: rawOf(raw)
-    }
-  }
-}
-
-/** The value that did not fit, as far as JSON can represent it. */
-const rawOf = (raw: unknown): string => {
-  try {
-    return JSON.stringify(raw) ?? String(raw)
-  } catch {
-    return String(raw)
-  }
-}
-
 const toRow = <A>(
   position: string,
   header: ReadonlyArray<string>,
   cells: ReadonlyArray<string>,
   read: ReturnType<typeof CsvCells.reader>,
-  decode: Decode<A>
+  decode: RowDecoder.Decode<A>
 ): Node.ReadRow<A> | undefined => {
   if (cells.length === 1 && cells[0]!.trim() === "" && header.length > 1) return undefined
   const raw = () => JSON.stringify(cells)
@@ -533,10 +502,6 @@ const checkHeader = (
       )
 }
 
-const oneLine = (text: string): string =>
-  text
-    .split("\n")
-    .map((line) => line.trim())
-    .join(" ")
+const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, " ")
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

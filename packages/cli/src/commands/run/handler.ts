@@ -5,7 +5,7 @@ import * as Plan from "@pipe/core/Plan"
 import * as Report from "@pipe/core/Report"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as ReportText from "../../view/ReportText.ts"
-import type * as RunEvent from "@pipe/core/RunEvent"
+import * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import * as Sink from "@pipe/core/Sink"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
@@ -102,7 +102,9 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
     Effect.catch(() => Effect.undefined)
   )
-  if (last === undefined || last.status === "done" || last.status === "running") {
+  const summary = last === undefined ? undefined : Report.summaryOf(last)
+  const isEmpty = last?.status === "failed" && summary !== undefined && !RunEvent.hasWork(summary)
+  if (last === undefined || last.status === "done" || last.status === "running" || isEmpty) {
     const detached = detachedOf(
       session,
       yield* OpenStore.use(location, (store) => store.runs.waiting(session.flow.name)).pipe(
@@ -327,7 +329,7 @@ const endEarly = Effect.fnUntraced(function* (
   { message, summary }: Runner.RunFailed
 ): Effect.fn.Return<void, ExitCode.Failure> {
   const output = yield* Output.Output
-  const { batches, calls, rows, run, status, unkept } = summary
+  const { batches, calls, run, status, unkept } = summary
   if (!input.json && !input.quiet && calls.attempts > 0) output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   const command = retry === true ? `pipe retry ${run} --failed` : `pipe resume ${run}`
   const resume = unkept === true ? "; this run is not stored, so it cannot be resumed" : `; resume with: ${command}`
@@ -344,11 +346,10 @@ const endEarly = Effect.fnUntraced(function* (
       return yield* new ExitCode.Failure({ message: `${message}${resume}${more}`, exitCode: ExitCode.budget })
     }
     default: {
-      // A run that read no row could not start: a missing key, a missing file.
-      const couldStart = rows.read > 0 || rows.failed > 0
+      const hasWork = RunEvent.hasWork(summary)
       return yield* new ExitCode.Failure({
-        message: `${message}${couldStart ? resume : ""}`,
-        exitCode: couldStart ? ExitCode.failed : ExitCode.usage
+        message: `${message}${hasWork ? resume : ""}`,
+        exitCode: hasWork ? ExitCode.failed : ExitCode.usage
       })
     }
   }

@@ -4,6 +4,7 @@ import type * as Flow from "@pipe/core/Flow"
 import { count, share } from "@pipe/core/internal/Format"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as Routing from "@pipe/core/internal/Routing"
+import * as RunEvent from "@pipe/core/RunEvent"
 import * as Tune from "@pipe/core/internal/Tune"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -70,9 +71,9 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
             exitCode:
               error.summary.status === "interrupted"
                 ? ExitCode.interrupted
-                : error.summary.rows.read === 0
-                  ? ExitCode.usage
-                  : ExitCode.failed
+                : RunEvent.hasWork(error.summary)
+                  ? ExitCode.failed
+                  : ExitCode.usage
           })
     })
   )
