@@ -753,6 +753,56 @@ describe("a row that is gone through again", () => {
   )
 })
 
+describe("equal rows without a cache", () => {
+  const equal = (simulator: Simulator.Simulator, shout: boolean) => (out: Array<unknown>) =>
+    Flow.make("equal", {
+      outputs: [
+        Sink.forEach(
+          "out",
+          Flow.step("a", { row: Source.fromIterable("rows", ["bee", "ant", "bee", "bee"]) }, ({ row }) =>
+            Effect.map(ask(row), (text) => (shout ? text.toUpperCase() : text))
+          ),
+          (value) => Effect.sync(() => out.push(value))
+        )
+      ],
+      stack: Stack.make(Ledger.layer, provider("openai", simulator))
+    })
+
+  it.live("get separate answers, as single calls do and the plan says", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+      const store = newStore()
+      const plan = yield* Effect.provide(Plan.make(equal(simulator, false)([])), NodeHost.layer({ store }))
+      const { out, summary } = yield* run(equal(simulator, false), { store, run: { batch: fast } })
+      assert.strictEqual(plan.lines[0]?.calls, 4)
+      assert.strictEqual(answersIn(simulator, "batch"), 4)
+      assert.deepInclude(summary.calls.answers, { provider: 4, cache: 0, shared: 0 })
+      assert.strictEqual(summary.cost, batchBill("openai", simulator))
+      assert.strictEqual(summary.savings.cache, 0n)
+      assert.lengthOf(out, 4)
+    })
+  )
+
+  it.live("have each its own answer when the run is resumed, by a step whose code has changed too", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "300 millis" } })
+      const store = newStore()
+      const left = yield* run(equal(simulator, false), { store, run: { batch: fast, detach: true } })
+      assert.strictEqual(left.summary.status, "waiting")
+      const { out, summary } = yield* run(equal(simulator, true), {
+        store,
+        run: { batch: fast, resume: left.summary.run }
+      })
+      assert.strictEqual(summary.status, "done")
+      assert.lengthOf(out, 4)
+      for (const text of out) assert.strictEqual(text, String(text).toUpperCase())
+      assert.strictEqual(simulator.batches().length, 1)
+      assert.strictEqual(answersIn(simulator, "batch"), 4)
+      assert.strictEqual(summary.cost, batchBill("openai", simulator))
+    })
+  )
+})
+
 describe("a batch of a run that is active", () => {
   it.live("is not forgotten from under it", () =>
     Effect.gen(function* () {

@@ -230,6 +230,7 @@ const stackOf = (seed: number): ReadonlyArray<Part> => {
 /** The calls and answers that a stack should make for the rows. */
 const expected = (stack: ReadonlyArray<Part>, kept: Map<string, string>, isBatched = false) => {
   const calls: Array<string> = []
+  const sharesLines = isBatched && stack.includes(cache)
   const batched = new Set<string>()
   /** How often a row has sent a request. */
   let times = new Map<string, number>()
@@ -240,8 +241,8 @@ const expected = (stack: ReadonlyArray<Part>, kept: Map<string, string>, isBatch
       const call = `${model} ${prompt}`
       const time = (times.get(call) ?? 0) + 1
       times.set(call, time)
-      // Rows with equal requests share a line of a batch. A row that repeats a request has a line for each.
-      if (!isBatched || !batched.has(`${time} ${call}`)) calls.push(call)
+      // With a cache, rows with equal requests share a line of a batch. A row that repeats a request has a line for each.
+      if (!sharesLines || !batched.has(`${time} ${call}`)) calls.push(call)
       batched.add(`${time} ${call}`)
       return answerOf(model, prompt)
     }

@@ -82,10 +82,12 @@ export const make = (options: Options): ModelClient.Send => {
     Effect.withFiber((fiber) => {
       const call = fiber.getRef(CallContext.CallContext)
       const { row, step } = call
-      const { single } = call.state
+      const { separate = "", single } = call.state
       if (single === "passing" || (steps !== undefined && !steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
-      const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
+      const content = ContentHash.make(
+        `batch\n${provider.name}\n${separate}${RequestKey.content(resolved, run?.scope)}`
+      )
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)

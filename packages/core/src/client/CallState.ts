@@ -65,6 +65,8 @@ export interface CallState {
   readonly outcome?: CallOutcome | undefined
   /** Set while the row can be suspended. */
   readonly row?: SuspendedRow | undefined
+  /** Distinguishes rows that get separate answers to equal requests. It outlives an edit of the step's code. */
+  readonly separate?: string | undefined
   readonly interceptor?: CallInterceptor | undefined
   /**
    * The request must not go in a batch: it has left its batch, or another request waits for its answer. A `kept` answer

@@ -64,6 +64,8 @@ export interface Missing {
   readonly _tag: "Missing"
   /** `undefined` when the inputs cannot be compared, so nothing is kept. */
   readonly key: string | undefined
+  /** The number of equal rows before this one, where each has its own value. */
+  readonly before?: number
 }
 
 export interface Options extends StepIdentity.Options {
@@ -136,28 +138,34 @@ const usable = ({ at, reuse, run }: Options, result: RowRepo.StepResult | undefi
     ? StoredValue.decode(result.value)
     : Option.none()
 
+/** The key of a row's value, and the number of equal rows before it, where each has its own value. */
+interface RowKey {
+  readonly key: string
+  readonly before: number | undefined
+}
+
 /** Looks up stored values. */
 const finder = ({ identity, node, occurrences, options, results }: Known): NodeJournal["find"] => {
   const { store } = options
   const isTracked = options.costs?.isTracked(node.name) === true
 
   /** Numbers the equal rows that do not share a value, from the second on. */
-  const keyFor = (step: { readonly key: string }, sample: number, text: string, position: string): string => {
+  const keyFor = (step: { readonly key: string }, sample: number, text: string, position: string): RowKey => {
     const key = ContentHash.make(`${step.key}\n${sample}\n${text}`)
-    const before = occurrences?.of(key, position) ?? 0
-    return before === 0 ? key : ContentHash.make(`${key}\n${before}`)
+    const before = occurrences?.of(key, position)
+    return { key: before === undefined || before === 0 ? key : ContentHash.make(`${key}\n${before}`), before }
   }
 
-  const toFound = (key: string, result: RowRepo.StepResult | undefined): JournalEntry => {
+  const toFound = ({ before, key }: RowKey, result: RowRepo.StepResult | undefined): JournalEntry => {
     const value = usable(options, result)
-    if (Option.isNone(value)) return { _tag: "Missing", key }
+    if (Option.isNone(value)) return { _tag: "Missing", key, ...(before === undefined ? undefined : { before }) }
     if (!isTracked) return { _tag: "Hit", value: value.value }
     const cost = StoredCost.of(result!.value)
     return { _tag: "Hit", value: value.value, ...(cost === undefined ? undefined : { cost }) }
   }
 
-  const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
-    Effect.mapEager(results.get(key, step.isNew && options.workers !== true), (result) => toFound(key, result))
+  const lookUp = (row: RowKey, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
+    Effect.mapEager(results.get(row.key, step.isNew && options.workers !== true), (result) => toFound(row, result))
 
   /**
    * Tests whether a row keeps the result of an earlier version of the step: it did not fail in the run that is retried.
@@ -172,7 +180,8 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     position: string
   ) {
     for (const key of identity.earlier()) {
-      const found = toFound("", yield* results.get(keyFor({ key }, sample, text, position), false))
+      const row = keyFor({ key }, sample, text, position)
+      const found = toFound(row, yield* results.get(row.key, false))
       if (found._tag === "Hit") return found
     }
     return yield* lookUp(keyFor(step, sample, text, position), step)
@@ -205,9 +214,9 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
       )
     }
     if (keepsEarlier(position)) return orMissing(lookUpEarlier(step, sample, text, position))
-    const key = keyFor(step, sample, text, position)
-    const found = toFound(key, results.peek(key))
-    return found._tag === "Hit" ? found : orMissing(lookUp(key, step))
+    const row = keyFor(step, sample, text, position)
+    const found = toFound(row, results.peek(row.key))
+    return found._tag === "Hit" ? found : orMissing(lookUp(row, step))
   }
 }
 
@@ -323,7 +332,7 @@ const keeper = (known: Known): NodeJournal["keep"] => {
     if (cost !== undefined) costs!.set(node.name, fiber.getRef(CallContext.CallContext).row, cost)
   }
 
-  return ({ key }, input, run) => {
+  return ({ before, key }, input, run) => {
     const compute = Effect.suspend(() => run(input))
     if (key === undefined || !options.keep) return compute
     return Effect.withFiber((fiber) => {
@@ -335,7 +344,13 @@ const keeper = (known: Known): NodeJournal["keep"] => {
         return Effect.succeed(known.value)
       }
       const isShared = flights.has(key)
-      const work = shared(key, keeping(key, identity.fingerprinted(input, compute)))
+      const isSeparate = before !== undefined && CallContext.stateOf(fiber).row !== undefined
+      const called = isSeparate
+        ? CallContext.provideState({
+            separate: ContentHash.make(`${node.name}\n${StoredValue.content(input)}\n${before}`)
+          })(compute)
+        : compute
+      const work = shared(key, keeping(key, identity.fingerprinted(input, called)))
       const value = Effect.map(flights.run(key, work, true), (computed) => {
         const { text, value } = computed
         if (isTracked) noteCost(computed, fiber)
