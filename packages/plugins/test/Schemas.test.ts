@@ -229,6 +229,26 @@ const Category = Schema.Struct({
 
 const at = new Date("2026-03-05T10:00:00.000Z")
 
+describe("a class at the root", () => {
+  class Place extends Schema.Class<Place>("@app/Place~1")({ street: Schema.String }) {}
+  for (const [name, schema] of [
+    ["as it is", Place],
+    ["with a description", Place.annotate({ description: "where it is" })]
+  ] as const) {
+    for (const api of Apis.apis) {
+      it.live(`is sent as an object, once, and decoded, ${name} (${api})`, () =>
+        Effect.gen(function* () {
+          const { message, sent, value } = yield* one(api, schema, [`{"street":"Rue 1"}`])
+          assert.strictEqual(message, undefined)
+          assert.deepStrictEqual(value, new Place({ street: "Rue 1" }))
+          assert.deepStrictEqual(Object.keys(sent["properties"] as Json), ["street"])
+          assert.notProperty(sent, "$defs")
+        })
+      )
+    }
+  }
+})
+
 describe("values that JSON does not have", () => {
   decodes("so-01", Schema.Struct({ when: Schema.Date }), { when: at.toISOString() }, { when: at })
   decodes("so-01-n1", Schema.Struct({ n: Schema.BigInt }), { n: "12345678901234567890" }, { n: 12345678901234567890n })

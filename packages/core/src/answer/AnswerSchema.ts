@@ -12,6 +12,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import * as SchemaNode from "./SchemaNode.ts"
 
 export interface AnswerSchema {
   readonly codec: Schema.Codec<unknown, unknown>
@@ -54,12 +55,18 @@ const make = (schema: Schema.Constraint): AnswerSchema => {
     generateDescriptions: true,
     onExcessProperty: "error"
   })
-  const name = Object.keys(definitions).find((name) => root["$ref"] === `#/$defs/${name}`)
-  const inlined = name === undefined ? root : definitions[name]!
+  const inlined = inline(root, definitions)
   return {
     codec,
     jsonSchema: Object.keys(definitions).length === 0 ? inlined : { ...inlined, $defs: definitions }
   }
+}
+
+/** A root that refers to a definition is written out: providers take an object at the root. */
+const inline = (root: SchemaNode.SchemaNode, definitions: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
+  const node = SchemaNode.direct(root)
+  const definition = SchemaNode.resolve(node, definitions)
+  return definition === undefined ? root : { ...inline(definition, definitions), ...SchemaNode.words(node) }
 }
 
 /** A node with some fields changed. */

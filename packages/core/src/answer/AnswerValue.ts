@@ -116,12 +116,13 @@ class Reader {
 
   /** A root that is not an object arrives wrapped in one, and a record arrives as a list. */
   root(schema: SchemaNode.SchemaNode, value: unknown): unknown {
-    const root = SchemaNode.resolve(SchemaNode.direct(schema), this.fits.definitions) ?? SchemaNode.direct(schema)
+    const direct = SchemaNode.direct(schema)
+    const root = SchemaNode.resolve(direct, this.fits.definitions) ?? direct
     const isWrapped = SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value
     if (!isWrapped) return this.node(schema, value)
     const inner = value[SchemaNode.ROOT]
     if (SchemaNode.isRecord(root)) return this.node(schema, Array.isArray(inner) ? inner : value)
-    return SchemaNode.isObject(root) || this.fits.is(schema, value, true)
+    return SchemaNode.isObject(direct) || this.fits.is(schema, value, true)
       ? this.node(schema, value)
       : this.node(schema, inner)
   }

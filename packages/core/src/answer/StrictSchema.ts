@@ -87,7 +87,9 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   const names = wireNames(Object.keys(definitions))
   const context: Making = { rules, problems, names, definitions }
   const made = strict(root, "", context)
-  const strictDefinitions = Object.entries(definitions).map(([name, definition]) => {
+  // A root that was written out leaves its definition behind: each call would pay for it again.
+  const used = Object.entries(definitions).filter(([name]) => reaches(root, name, definitions, new Set()))
+  const strictDefinitions = used.map(([name, definition]) => {
     if (rules.recursion === false && reaches(SchemaNode.fields(definition), name, definitions, new Set())) {
       problems.push({ path: name, what: "contains itself" })
     }
@@ -123,7 +125,7 @@ const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> =>
   return taken
 }
 
-/** Whether a definition contains itself. */
+/** Whether a schema refers to a definition, by others too. */
 const reaches = (schema: unknown, name: string, definitions: SchemaNode.SchemaNode, seen: Set<string>): boolean => {
   if (typeof schema !== "object" || schema === null) return false
   const target = SchemaNode.isNode(schema) ? SchemaNode.nameOf(schema) : undefined
