@@ -276,7 +276,7 @@ describe.skipIf(!Servers.hasPostgres)("pipe run --workers", () => {
         )
         assert.strictEqual(ran.code, 0, ran.stderr)
         assert.lengthOf(readFileSync(join(cwd, "out.jsonl"), "utf8").trim().split("\n"), 59)
-        const errors = readFileSync(join(cwd, "out.errors.jsonl"), "utf8")
+        const errors = readFileSync(join(cwd, "test.errors.jsonl"), "utf8")
         assert.deepInclude(JSON.parse(errors), { position: "rows[17]", error: "WorkerLost" })
       }).pipe(Effect.scoped),
     Soak.timeout(120_000)

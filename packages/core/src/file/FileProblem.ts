@@ -7,6 +7,7 @@ import type * as PlatformError from "effect/PlatformError"
 
 const BY_CODE: { readonly [code: string]: string } = {
   EACCES: "permission denied",
+  EBADF: "this descriptor is not open for that: redirect it, for example 3> file",
   EBUSY: "it is in use",
   EDQUOT: "its disk quota is used up: free some space",
   EINVAL: "the operation is not possible there",
