@@ -2,6 +2,8 @@
  * Runs the peers side by side, each on each task in a fresh process against a fresh server, and prints a table a task. See
  * `README.md`.
  */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { cpuPerRow, measure, medianBy, type Run } from "./measure.ts"
 import { peers } from "./peers.ts"
@@ -60,9 +62,14 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "1" },
     memory: { type: "string" },
     write: { type: "boolean", default: false },
-    render: { type: "boolean", default: false }
+    render: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
   }
 })
+if (values.help) {
+  console.log(readFileSync(join(import.meta.dirname, "README.md"), "utf8").match(/^\| option[^]*?\n\n/m)?.[0])
+  process.exit()
+}
 const whole = (text: string): number => {
   const value = Number(text)
   if (!Number.isSafeInteger(value) || value < 1) throw new Error(`expected whole numbers above 0, got "${text}"`)

@@ -30,7 +30,6 @@ export const render = (summary: Summary): string => {
     ...steps(summary),
     "",
     ...totals(summary),
-    "",
     ...saved(summary),
     ...[...reuse(summary), ...routes(summary), ...packs(summary), ...workers(summary), ...doubts(summary)].flatMap(
       (line) => ["", line]
@@ -156,8 +155,10 @@ const totals = ({ calls, cost, fees, prices, tokens, unpriced }: Summary): Reado
 }
 
 const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<string> => {
+  // Calls that are all free, or have all failed, have nothing to compare.
+  if (baseline === Money.zero && unpriced === 0) return []
   const all = Money.sum(Object.values(savings))
-  return Table.lines(
+  const table = Table.lines(
     {
       header: ["saved by", "amount", "share"],
       rows: [
@@ -170,6 +171,7 @@ const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<s
     },
     { indent: INDENT, ruled: true }
   )
+  return ["", ...table]
 }
 
 const reuse = ({ reuse = [] }: Summary): ReadonlyArray<string> =>

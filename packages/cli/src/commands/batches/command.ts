@@ -21,14 +21,19 @@ const batch = Argument.String("batch").pipe(
 
 const work = Effect.promise(() => import("./handler.ts"))
 
+const simulate = Switch.make("simulate", "batches of simulated runs")
+
 const list = {
   limit: Flag.withDefault(Count.make("limit", "at most this many, newest first (default 20)"), 20),
   json: Switch.make("json", "one JSON line per batch"),
+  simulate,
   store: StoreFlag.flag
 }
 
-const show = Command.make("show", { batch, json: Switch.make("json", "as JSON"), store: StoreFlag.flag }, (input) =>
-  Effect.flatMap(work, (batches) => batches.show(input))
+const show = Command.make(
+  "show",
+  { batch, json: Switch.make("json", "as JSON"), simulate, store: StoreFlag.flag },
+  (input) => Effect.flatMap(work, (batches) => batches.show(input))
 ).pipe(Command.withDescription("Show a batch: its status, its run, and what to do next"))
 
 const collect = Command.make("collect", { batch: Argument.optional(batch), ...shared }, (input) =>

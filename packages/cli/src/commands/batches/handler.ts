@@ -20,6 +20,8 @@ import * as View from "../../view/View.ts"
 
 interface Shared {
   readonly store: Option.Option<string>
+  /** Whether batches of simulated runs are meant. */
+  readonly simulate?: boolean
 }
 
 const states: { readonly [S in BatchRepo.BatchState]: string } = {
