@@ -402,6 +402,22 @@ describe("a run that could not start", { concurrent: false }, () => {
     assert.notInclude(again.stderr, "failed; its finished work is reused")
   })
 
+  it("is one, too, where rows were mapped and some could not be read", async () => {
+    const { code, stderr } = await simulate(
+      {
+        "flow.ts": flow({
+          source: `Flow.map("trimmed", { row: Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ text: Schema.String }) }) }, ({ row }) => row.text.trim())`,
+          stack: `Stack.make(Ledger.layer, OpenAi.layer({ model: "mystery-9" }))`
+        }),
+        "rows.jsonl": `{"txt":"bee"}\n{"text":"ant"}\n`
+      },
+      "--budget",
+      "1usd"
+    )
+    assert.strictEqual(code, 2, stderr)
+    assert.notInclude(stderr, "pipe resume")
+  })
+
   it("for want of a key does not stand in the way of the next", async () => {
     const cwd = folder({ "flow.ts": flow() })
     assert.strictEqual((await pipe(["run", "flow.ts"], { cwd, env: {} })).code, 2)

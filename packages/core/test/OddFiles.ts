@@ -274,6 +274,13 @@ const csvFiles: ReadonlyArray<OddFile> = [
     failed: [["rows:2", "loses digits"]]
   },
   {
+    name: "csv: a number in a list in a cell that loses digits",
+    bytes: 'n\n"[1, 653247040368672768]"\n"[5, 9007199254740992]"\n',
+    read: csv(Schema.Struct({ n: Schema.Array(Schema.Number) })),
+    rows: [{ n: [5, 9007199254740992] }],
+    failed: [["rows:2", "loses digits"]]
+  },
+  {
     name: "csv: numbers with spaces and exponents",
     bytes: "n\n 5 \n1e3\n-2.50\n",
     read: csv(Count),

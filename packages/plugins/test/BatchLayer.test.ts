@@ -754,6 +754,65 @@ describe("a row that is gone through again", () => {
 })
 
 describe("equal rows without a cache", () => {
+  class Row extends Schema.Class<Row>("@app/Row")({ id: Schema.Int, text: Schema.String }) {}
+
+  for (const [name, all] of [
+    ["differ in what is not sent", [1, 2, 3].map((id) => ({ id, text: "bee" }))],
+    ["are instances of a class", [1, 1, 1].map((id) => new Row({ id, text: "bee" }))]
+  ] as const) {
+    it.live(`get separate answers where they ${name}, with one step or two`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+        const { summary } = yield* run(
+          (out) => {
+            const row = Source.fromIterable("rows", all)
+            const a = Flow.step("a", { row }, ({ row }) => ask(row.text))
+            const b = Flow.step("b", { row }, ({ row }) => ask(row.text))
+            return Flow.make("equal", {
+              outputs: [Sink.forEach("out", { a, b }, (value) => Effect.sync(() => out.push(value)))],
+              stack: Stack.make(Ledger.layer, provider("openai", simulator))
+            })
+          },
+          { run: { batch: fast } }
+        )
+        assert.strictEqual(answersIn(simulator, "batch"), 6)
+        assert.deepInclude(summary.calls.answers, { provider: 6, shared: 0 })
+      })
+    )
+  }
+
+  it.live("are not paid again where the step's input is renamed, and one that is unique is found by a cache", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "300 millis" } })
+      const store = newStore()
+      const flow = (name: string, cached: boolean) => (out: Array<unknown>) =>
+        Flow.make("equal", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step("a", { [name]: Source.fromIterable("rows", ["bee", "ant", "bee"]) }, (given) =>
+                ask(String(given[name]))
+              ),
+              (value) => Effect.sync(() => out.push(value))
+            )
+          ],
+          stack: cached
+            ? Stack.make(Ledger.layer, Cache.layer(), provider("openai", simulator))
+            : Stack.make(Ledger.layer, provider("openai", simulator))
+        })
+      const left = yield* run(flow("row", false), { store, run: { batch: fast, detach: true } })
+      const renamed = yield* run(flow("r", false), {
+        store,
+        run: { batch: fast, detach: true, resume: left.summary.run }
+      })
+      assert.strictEqual(renamed.summary.status, "waiting")
+      const { out, summary } = yield* run(flow("r", true), { store, run: { batch: fast, resume: left.summary.run } })
+      assert.strictEqual(summary.status, "done")
+      assert.lengthOf(out, 3)
+      assert.strictEqual(answersIn(simulator, "batch"), 3)
+    })
+  )
+
   const equal = (simulator: Simulator.Simulator, shout: boolean) => (out: Array<unknown>) =>
     Flow.make("equal", {
       outputs: [

@@ -152,11 +152,12 @@ describe("an answer that this run has paid for this row", () => {
   )
 
   it.live(
-    "is no saving in a later pass of a batch, and rows that ask the same while it is gathered share one line",
+    "is no saving in a later pass of a batch, and with a cache rows that send the same while it is gathered share a line",
     () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
-        const stack = stackOf(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "k" }))
+        const provider = OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "k" })
+        const stack = stackOf(Cache.layer(), provider)
         const rows = Array.from({ length: 40 }, (_, n) => `question ${n % 20}`)
         const summary = yield* run(flowOf(stack, rows), {
           batch: { polling: { first: "20 millis" } },
@@ -170,5 +171,60 @@ describe("an answer that this run has paid for this row", () => {
           .reduce((sum, { input, output }) => sum + 75_000n * BigInt(input) + 300_000n * BigInt(output), 0n)
         assert.strictEqual(summary.cost, billed)
       })
+  )
+})
+
+describe("a row that runs again", () => {
+  it.live("has its answers, and what they saved, counted once", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start()
+      let isBroken = true
+      const rows = Source.fromIterable("row", ["a", "b", "c"])
+      const flow = (version: string) =>
+        Flow.make("again", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step(
+                "reply",
+                { row: rows },
+                ({ row }) =>
+                  Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => {
+                    if (isBroken && row === "b") throw new Error("broken")
+                    return text
+                  }),
+                { version }
+              ),
+              () => Effect.void
+            )
+          ],
+          stack: Stack.make(
+            Ledger.layer,
+            Cache.layer(),
+            OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "k" })
+          )
+        })
+      yield* Effect.gen(function* () {
+        for (const [version, origin] of [
+          ["1", "provider"],
+          ["2", "cache"]
+        ] as const) {
+          isBroken = true
+          const first = yield* run(flow(version))
+          assert.strictEqual(first.rows.failed, 1)
+          assert.strictEqual(first.calls.answers[origin], 3)
+          isBroken = false
+          const again = yield* run(flow(version), { resume: first.run, retry: true })
+          assert.strictEqual(again.rows.failed, 0)
+          assert.strictEqual(again.calls.answers[origin], 3, "its answer is counted")
+          assert.strictEqual(again.cost, first.cost)
+          assert.deepStrictEqual(again.savings, first.savings)
+        }
+      }).pipe(Effect.provide(NodeHost.layer({ store: join(folder(), "pipe.db") })))
+      assert.strictEqual(
+        simulator.bill().reduce((sum, { answers }) => sum + answers, 0),
+        3
+      )
+    })
   )
 })

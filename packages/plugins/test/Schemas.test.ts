@@ -249,6 +249,23 @@ describe("a class at the root", () => {
   }
 })
 
+describe("a root that is sent in an object", () => {
+  const value = Schema.Struct({ value: Schema.String })
+  decodes("a text beside an object with a value", Schema.Union([Schema.String, value]), { value: "x" }, "x")
+  decodes("the object", Schema.Union([Schema.String, value]), { value: { value: "x" } }, { value: "x" })
+  decodes("nothing beside it", Schema.NullOr(value), { value: null }, null)
+  decodes("an object with a value alone", value, { value: "x" }, { value: "x" })
+  decodes(
+    "a record of lists",
+    Schema.Record(Schema.String, Schema.Array(Schema.Int)),
+    { value: [1, 2] },
+    {
+      value: [1, 2]
+    },
+    ["chat", "responses"]
+  )
+})
+
 describe("values that JSON does not have", () => {
   decodes("so-01", Schema.Struct({ when: Schema.Date }), { when: at.toISOString() }, { when: at })
   decodes("so-01-n1", Schema.Struct({ n: Schema.BigInt }), { n: "12345678901234567890" }, { n: 12345678901234567890n })

@@ -231,7 +231,7 @@ const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyA
     : []),
   ...(estimatedCalls > 0
     ? [
-        `  ${Format.of(estimatedCalls, "call has", "calls have")} no bill (most were interrupted): ${Money.format(estimatedCost)} of the cost is an upper bound for them`
+        `  ${Format.of(estimatedCalls, "call has", "calls have")} no bill (interrupted, or ended without one): ${Money.format(estimatedCost)} of the cost is an upper bound for them`
       ]
     : [])
 ]

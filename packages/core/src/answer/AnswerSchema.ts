@@ -56,10 +56,9 @@ const make = (schema: Schema.Constraint): AnswerSchema => {
     onExcessProperty: "error"
   })
   const inlined = inline(root, definitions)
-  return {
-    codec,
-    jsonSchema: Object.keys(definitions).length === 0 ? inlined : { ...inlined, $defs: definitions }
-  }
+  // A root that is written out leaves its definition behind: each call would pay for it again.
+  const used = SchemaNode.used(inlined, definitions)
+  return { codec, jsonSchema: used.length === 0 ? inlined : { ...inlined, $defs: Object.fromEntries(used) } }
 }
 
 /** A root that refers to a definition is written out: providers take an object at the root. */

@@ -114,17 +114,22 @@ class Reader {
     this.fits = new SchemaNode.Fits(definitions)
   }
 
-  /** A root that is not an object arrives wrapped in one, and a record arrives as a list. */
+  /**
+   * A root that is not an object is sent wrapped in one, so it arrives in that form; without it where a model leaves it
+   * out. A record arrives as a list.
+   */
   root(schema: SchemaNode.SchemaNode, value: unknown): unknown {
     const direct = SchemaNode.direct(schema)
     const root = SchemaNode.resolve(direct, this.fits.definitions) ?? direct
     const isWrapped = SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value
     if (!isWrapped) return this.node(schema, value)
     const inner = value[SchemaNode.ROOT]
-    if (SchemaNode.isRecord(root)) return this.node(schema, Array.isArray(inner) ? inner : value)
-    return SchemaNode.isObject(direct) || this.fits.is(schema, value, true)
-      ? this.node(schema, value)
-      : this.node(schema, inner)
+    if (SchemaNode.isRecord(root)) {
+      const list = Array.isArray(inner) ? this.node(schema, inner) : undefined
+      return SchemaNode.isNode(list) && this.fits.is(schema, list, true) ? list : this.node(schema, value)
+    }
+    const isInner = this.fits.is(schema, inner, true) || !this.fits.is(schema, value, true)
+    return this.node(schema, isInner && !SchemaNode.isObject(direct) ? inner : value)
   }
 
   node(node: SchemaNode.SchemaNode, value: unknown): unknown {

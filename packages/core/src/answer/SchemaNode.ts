@@ -134,6 +134,27 @@ export const resolve = (schema: SchemaNode, definitions: SchemaNode): SchemaNode
   return name === undefined ? undefined : fields(definitions[name])
 }
 
+/** Whether a schema refers to a definition, by others too. */
+export const refersTo = (
+  schema: unknown,
+  name: string,
+  definitions: SchemaNode,
+  seen: Set<string> = new Set()
+): boolean => {
+  if (typeof schema !== "object" || schema === null) return false
+  const target = isNode(schema) ? nameOf(schema) : undefined
+  if (target === name) return true
+  if (target !== undefined && !seen.has(target)) {
+    seen.add(target)
+    if (refersTo(definitions[target], name, definitions, seen)) return true
+  }
+  return Object.values(schema).some((part) => refersTo(part, name, definitions, seen))
+}
+
+/** The definitions that a schema refers to. */
+export const used = (schema: SchemaNode, definitions: SchemaNode): ReadonlyArray<readonly [string, unknown]> =>
+  Object.entries(definitions).filter(([name]) => refersTo(schema, name, definitions))
+
 /**
  * Matches values with nodes by type, choices and properties, but not by bounds and patterns. Results are memoised,
  * because unions that contain themselves would be visited again at each level.

@@ -87,10 +87,8 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   const names = wireNames(Object.keys(definitions))
   const context: Making = { rules, problems, names, definitions }
   const made = strict(root, "", context)
-  // A root that was written out leaves its definition behind: each call would pay for it again.
-  const used = Object.entries(definitions).filter(([name]) => reaches(root, name, definitions, new Set()))
-  const strictDefinitions = used.map(([name, definition]) => {
-    if (rules.recursion === false && reaches(SchemaNode.fields(definition), name, definitions, new Set())) {
+  const strictDefinitions = SchemaNode.used(root, definitions).map(([name, definition]) => {
+    if (rules.recursion === false && SchemaNode.refersTo(definition, name, definitions)) {
       problems.push({ path: name, what: "contains itself" })
     }
     return [names.get(name)!, strict(SchemaNode.fields(definition), name, context)]
@@ -123,18 +121,6 @@ const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> =>
     taken.set(name, wire)
   }
   return taken
-}
-
-/** Whether a schema refers to a definition, by others too. */
-const reaches = (schema: unknown, name: string, definitions: SchemaNode.SchemaNode, seen: Set<string>): boolean => {
-  if (typeof schema !== "object" || schema === null) return false
-  const target = SchemaNode.isNode(schema) ? SchemaNode.nameOf(schema) : undefined
-  if (target === name) return true
-  if (target !== undefined && !seen.has(target)) {
-    seen.add(target)
-    if (reaches(definitions[target], name, definitions, seen)) return true
-  }
-  return Object.values(schema).some((part) => reaches(part, name, definitions, seen))
 }
 
 const nullable = (

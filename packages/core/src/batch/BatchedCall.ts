@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
+import * as Occurrences from "../client/Occurrences.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as ModelClient from "../client/ModelClient.ts"
@@ -47,6 +48,8 @@ export interface Options {
 }
 
 interface Sender extends Options {
+  /** Numbers the rows with equal requests, where each gets an answer of its own. */
+  readonly equal: Occurrences.Occurrences
   /** The row that received each answer first, by key: another row with the same request shares it. */
   readonly delivered: Map<string, string>
   readonly warn: ReturnType<typeof LayerEvent.once>
@@ -76,18 +79,22 @@ type Answer<R extends ModelRequest.ModelRequest> = Effect.Effect<ModelResponse.R
 
 /** Sends requests through batches; those of other steps, and those that must not wait, as single calls. */
 export const make = (options: Options): ModelClient.Send => {
-  const { next, provider, run, steps } = options
-  const sender: Sender = { ...options, delivered: new Map(), warn: LayerEvent.once(), unanswered: new Map() }
+  const { next, steps } = options
+  const sender: Sender = {
+    ...options,
+    equal: Occurrences.make(),
+    delivered: new Map(),
+    warn: LayerEvent.once(),
+    unanswered: new Map()
+  }
   return (request) =>
     Effect.withFiber((fiber) => {
       const call = fiber.getRef(CallContext.CallContext)
       const { row, step } = call
-      const { separate = "", single } = call.state
+      const { single } = call.state
       if (single === "passing" || (steps !== undefined && !steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
-      const content = ContentHash.make(
-        `batch\n${provider.name}\n${separate}${RequestKey.content(resolved, run?.scope)}`
-      )
+      const content = contentOf(sender, resolved, call)
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
@@ -107,6 +114,24 @@ export const make = (options: Options): ModelClient.Send => {
             sent
           )
     })
+}
+
+/**
+ * The hash of a request. Equal requests share a line, unless each row gets an answer of its own: then those after the first
+ * are numbered. The number does not depend on the step's code, or on the names of its inputs: what is at the provider is
+ * found after an edit.
+ */
+const contentOf = (
+  { equal, provider, run }: Sender,
+  request: ModelRequest.ModelRequest,
+  call: CallContext.CallContext
+): string => {
+  const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(request, run?.scope)}`)
+  const { equalBefore } = call.state
+  if (equalBefore === undefined) return content
+  const { row, step } = CallContext.callerOf(call)
+  const number = equal.of(ContentHash.make(`${content}\n${equalBefore}`), placeOf({ row, step }))
+  return equalBefore === 0 && number === 0 ? content : ContentHash.make(`${content}\n${equalBefore}\n${number}`)
 }
 
 const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> => {

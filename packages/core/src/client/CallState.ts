@@ -38,6 +38,8 @@ export interface SuspendedRow {
   /** The requests answered since the row started: recorded ones, and those that a layer returned. */
   readonly answered: Array<AnsweredRequest>
   readonly given: Map<string, number>
+  /** Whether all its results are kept: such a row is not replayed. */
+  isKept: boolean | undefined
 }
 
 /**
@@ -65,8 +67,8 @@ export interface CallState {
   readonly outcome?: CallOutcome | undefined
   /** Set while the row can be suspended. */
   readonly row?: SuspendedRow | undefined
-  /** Distinguishes rows that get separate answers to equal requests. It outlives an edit of the step's code. */
-  readonly separate?: string | undefined
+  /** The number of rows with equal inputs before this one, where each row gets an answer of its own. */
+  readonly equalBefore?: number | undefined
   readonly interceptor?: CallInterceptor | undefined
   /**
    * The request must not go in a batch: it has left its batch, or another request waits for its answer. A `kept` answer

@@ -20,7 +20,7 @@ import * as CallContext from "./CallContext.ts"
 import * as CallOutcome from "./CallOutcome.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import type { AnsweredRequest, SuspendedRow } from "./CallState.ts"
+import type { AnsweredRequest, CallState, SuspendedRow } from "./CallState.ts"
 import type * as Attempt from "./Attempt.ts"
 import type { Service } from "./Service.ts"
 
@@ -48,7 +48,8 @@ export const makeRow = (recorded: ReadonlyMap<string, number> = new Map()): Susp
   ended: Deferred.makeUnsafe(),
   recorded,
   answered: [],
-  given: new Map()
+  given: new Map(),
+  isKept: undefined
 })
 
 const hashOf = (answered: AnsweredRequest): string => (answered.hash ??= ContentHash.make(answered.text()))
@@ -61,6 +62,11 @@ export const isNew = ({ answered, recorded }: SuspendedRow, request: ModelReques
   if (recorded.size === 0) return true
   const hash = hashOf(last)
   return answered.filter((one) => hashOf(one) === hash).length > (recorded.get(hash) ?? 0)
+}
+
+/** Notes whether a result of a row is kept. */
+export const noteKept = ({ row }: CallState, isKept: boolean): void => {
+  if (row !== undefined) row.isKept = isKept && row.isKept !== false
 }
 
 /** The answers that are recorded by now, by the hash of their request. */

@@ -19,6 +19,37 @@ export const json = <A>(schema: Schema.Codec<A, unknown>): Decode<A> => {
   return make(codec, (error, raw) => longIntegerProblem(error, raw, codec) ?? schemaProblem(error))
 }
 
+/** Decodes texts: the cells of a table. Lists and records in a cell are JSON, whose leaves are texts too. */
+export const texts = <A>(schema: Schema.Codec<A, unknown>): Decode<A> => {
+  const codec = Schema.toCodecStringTree(schema) as Schema.Codec<A, unknown>
+  const decode = make(codec)
+  const encode = Schema.encodeUnknownExit(codec)
+  return (position, raw) => {
+    const row = decode(position, raw)
+    if ("problem" in row || !hasLongInteger(raw)) return row
+    const encoded = encode(row.value)
+    const lost = Exit.isSuccess(encoded) ? changedInteger(raw, encoded.value) : undefined
+    return lost === undefined ? row : { position, problem: longIntegerWords(lost, "", IN_TEXTS), raw: rawOf(raw) }
+  }
+}
+
+/** Whether a list or a record in a row has an integer of more digits than a number holds. */
+const hasLongInteger = (raw: unknown): boolean =>
+  typeof raw === "string" ? ExactJson.losesDigits(raw) : isParent(raw) && Object.values(raw).some(hasLongInteger)
+
+const isParent = (value: unknown): value is object => typeof value === "object" && value !== null
+
+/** The first long integer that a number has changed. */
+const changedInteger = (raw: unknown, encoded: unknown): string | undefined => {
+  if (typeof raw === "string") return ExactJson.losesDigits(raw) && raw !== encoded ? raw : undefined
+  if (!isParent(raw)) return undefined
+  for (const [key, part] of Object.entries(raw)) {
+    const found = changedInteger(part, at(encoded, [key]))
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 const schemaProblem = (error: unknown): string =>
   `does not fit its schema: ${messageOf(error).replace(/\s*\n\s*/g, " ")}`
 
@@ -45,6 +76,18 @@ const fits = <A>(raw: unknown, path: ReadonlyArray<string>, number: number, sche
   return Result.isFailure(error) || !pathsOf(error.success).some((other) => other.join() === path.join())
 }
 
+const longIntegerWords = (text: string, place: string, advice: string): string =>
+  `the number ${text.length > MOST_DIGITS ? `${text.slice(0, MOST_DIGITS)}…` : text}${place} loses digits: ${advice}`
+
+const IN_TEXTS = "read it as text (Schema.String), or as a Schema.BigInt"
+
+/** Shorter integers of the same field are numbers in JSON. */
+const IN_JSON =
+  "write it in quotes and read it as a Schema.String or a Schema.BigInt, or read it as Schema.Union([Schema.Number, Schema.String])"
+
+/** The most digits of a number in a message. */
+const MOST_DIGITS = 40
+
 /** The problem of an integer that was read as its text (`ExactJson`) where a number fits. */
 const longIntegerProblem = <A>(error: unknown, raw: unknown, schema: Schema.Codec<A, unknown>): string | undefined => {
   for (const path of pathsOf(error)) {
@@ -52,7 +95,7 @@ const longIntegerProblem = <A>(error: unknown, raw: unknown, schema: Schema.Code
     if (typeof text !== "string" || !ExactJson.losesDigits(text)) continue
     if (![1, Number(text)].some((number) => fits(raw, path, number, schema))) continue
     const place = path.length === 0 ? "" : ` at ${path.join(".")}`
-    return `the number ${text}${place} loses digits: read it as text (Schema.String), or as a Schema.BigInt`
+    return longIntegerWords(text, place, IN_JSON)
   }
   return undefined
 }

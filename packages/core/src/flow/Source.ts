@@ -21,7 +21,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -270,7 +270,7 @@ export const csv = <A>(
     name,
     options,
     (file) => {
-      const decode = RowDecoder.make(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
+      const decode = RowDecoder.texts(options.schema)
       const read = CsvCells.reader(options.schema)
       const { delimiter, quote = true } = options
       let header: ReadonlyArray<string> | undefined

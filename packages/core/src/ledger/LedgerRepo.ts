@@ -65,6 +65,8 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   >
   /** The attempts of a run, or of all runs, as table rows. */
   readonly attempts: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
+  /** The step and row of each answer of a run, as table rows. */
+  readonly answered: (run: number) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
   /** The attempts of a run, or of all runs, added up for each step and row, as table rows. */
   readonly rows: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
   /** The answer lengths of earlier runs of a flow. */
@@ -275,6 +277,19 @@ const rows =
       )
     )
 
+const answered =
+  (database: Database.Service): LedgerRepo["answered"] =>
+  (run) =>
+    Stream.paginate(0, (after) =>
+      Effect.map(
+        database.query(`SELECT id, step, row_index FROM answers WHERE run = ? AND id > ? ORDER BY id LIMIT ${ROWS}`, [
+          run,
+          after
+        ]),
+        (found) => [found, found.length === ROWS ? Option.some(Number(found.at(-1)!["id"])) : Option.none()] as const
+      )
+    )
+
 const outputs =
   (database: Database.Service): LedgerRepo["outputs"] =>
   (flow) =>
@@ -321,6 +336,7 @@ export const make = (database: Database.Service, writer: Writer.Writer, notes?: 
   sums: (run) => LedgerSums.ofRun(database, run),
   timeline: timeline(database),
   attempts: attempts(database),
+  answered: answered(database),
   rows: rows(database),
   models: models(database),
   outputs: outputs(database)

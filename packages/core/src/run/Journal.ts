@@ -19,13 +19,14 @@ import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as SingleFlight from "../cache/SingleFlight.ts"
 import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
+import * as Occurrences from "../client/Occurrences.ts"
+import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import type * as FlowCost from "../flow/FlowCost.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Store from "../store/Store.ts"
-import * as Occurrences from "./Occurrences.ts"
 import type * as RowCosts from "./RowCosts.ts"
 import type * as RowRepo from "./RowRepo.ts"
 import * as StepIdentity from "./StepIdentity.ts"
@@ -263,8 +264,10 @@ const valueKeeper = ({ identity, node, options, results }: Known, once: Once) =>
     )
   )
   return (key: string, { text }: Computed, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> | undefined => {
-    const outcome = CallContext.stateOf(fiber).outcome
-    if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
+    const state = CallContext.stateOf(fiber)
+    const hasFailed = state.outcome !== undefined && CallOutcome.hasFailed(state.outcome)
+    Suspension.noteKept(state, text !== undefined && !hasFailed)
+    if (hasFailed) {
       return once(
         "failed",
         Effect.logWarning,
@@ -278,7 +281,7 @@ const valueKeeper = ({ identity, node, options, results }: Known, once: Once) =>
         "unkept",
         Effect.logWarning,
         () =>
-          `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, ${hasCache ? "with answers from the cache" : "and their calls are paid again"}. Return plain data to keep them`
+          `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, ${hasCache ? "with answers from the cache" : "and their calls are paid again"}. Return plain data to keep them: { ...instance }`
       )
     }
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -332,9 +335,18 @@ const keeper = (known: Known): NodeJournal["keep"] => {
     if (cost !== undefined) costs!.set(node.name, fiber.getRef(CallContext.CallContext).row, cost)
   }
 
-  return ({ before, key }, input, run) => {
+  return ({ before = 0, key }, input, run) => {
     const compute = Effect.suspend(() => run(input))
-    if (key === undefined || !options.keep) return compute
+    // A batch has a line for each of the rows that do not share an answer.
+    const called =
+      occurrences === undefined
+        ? compute
+        : Effect.withFiber((fiber) =>
+            CallContext.stateOf(fiber).row === undefined
+              ? compute
+              : CallContext.provideState({ equalBefore: before })(compute)
+          )
+    if (key === undefined || !options.keep) return called
     return Effect.withFiber((fiber) => {
       // Another row with these inputs may have ended while this one waited for its turn.
       const found = occurrences === undefined ? results.peek(key) : undefined
@@ -344,12 +356,6 @@ const keeper = (known: Known): NodeJournal["keep"] => {
         return Effect.succeed(known.value)
       }
       const isShared = flights.has(key)
-      const isSeparate = before !== undefined && CallContext.stateOf(fiber).row !== undefined
-      const called = isSeparate
-        ? CallContext.provideState({
-            separate: ContentHash.make(`${node.name}\n${StoredValue.content(input)}\n${before}`)
-          })(compute)
-        : compute
       const work = shared(key, keeping(key, identity.fingerprinted(input, called)))
       const value = Effect.map(flights.run(key, work, true), (computed) => {
         const { text, value } = computed

@@ -125,7 +125,9 @@ const untilSuspended = (
         Suspension.isSuspended(cause) ? Effect.succeed(suspended) : Effect.failCause(cause)
       ),
       (exit) => {
-        const recorded = exit._tag === "Success" && exit.value === suspended ? Suspension.recordedBy(calls) : undefined
+        // Without a kept result the row is replayed, too.
+        const isReplayed = exit._tag === "Success" && (exit.value === suspended || calls.isKept !== true)
+        const recorded = isReplayed ? Suspension.recordedBy(calls) : undefined
         if (recorded !== undefined && recorded.size > 0) suspension.recorded.set(place, recorded)
         else suspension.recorded.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !RowFailure.isBudget(exit.cause)) {

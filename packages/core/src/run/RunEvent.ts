@@ -395,14 +395,13 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}
 
 /**
- * Whether a run has done something: a call, an answer, a computed or a failed row. One that stopped without could not
- * start: a key or a price is missing.
+ * Whether a run has done something: a call, an answer, the result or the failure of a step. One that stopped without could
+ * not start: a key or a price is missing. What a row is read from, or mapped to, is no work.
  */
-export const hasWork = ({ calls, nodes, rows }: RunFinished): boolean =>
+export const hasWork = ({ calls, nodes }: RunFinished): boolean =>
   calls.attempts > 0
   || Object.values(calls.answers).some((answers) => answers > 0)
-  || rows.failed > 0
-  || nodes.some(({ done, kind }) => kind !== "Source" && done > 0)
+  || nodes.some(({ done, failed, kind }) => (kind === "Step" && done > 0) || (kind !== "Source" && failed > 0))
 
 /** Any event of a run. */
 export const RunEvent = Schema.Union([

@@ -14,6 +14,7 @@ import * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import * as ServerGroups from "../store/ServerGroups.ts"
 import * as Store from "../store/Store.ts"
+import * as EarlierAnswers from "./EarlierAnswers.ts"
 import type * as RowCosts from "./RowCosts.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import type * as RunState from "./RunState.ts"
@@ -69,7 +70,11 @@ export const open = Effect.fnUntraced(function* (
   const first = InterruptedCalls.firstCall(run.tries)
   let number = first
   const server = store.database.server
+  let isEarlier: EarlierAnswers.EarlierAnswers = () => false
   if (run.tries > 1 && !isWorker) {
+    isEarlier = yield* Effect.mapError(EarlierAnswers.make(ledger.answered(run.id)), (error) =>
+      Store.unusable(store.name, error)
+    )
     const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
       Store.unusable(store.name, error)
     )
@@ -83,6 +88,7 @@ export const open = Effect.fnUntraced(function* (
   }
   return {
     record: (entry: LedgerEntry.LedgerEntry): void => {
+      if (entry._tag === "Answer" && isEarlier(entry)) return
       state.totals.record(entry)
       state.costs?.add(entry)
       ledger.append(run.id, entry)

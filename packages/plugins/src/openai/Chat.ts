@@ -4,6 +4,7 @@
  * @internal
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
+import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as JsonSchema from "effect/JsonSchema"
 import type {
@@ -118,7 +119,7 @@ export const toolForm = (
   provider: string
 ): { readonly parameters: Record<string, unknown>; readonly strict: boolean } => {
   const parameters = tool.parameters as JsonSchema.JsonSchema
-  if (tool.strict === false) return { parameters, strict: false }
+  if (tool.strict === false) return { parameters: StrictSchema.withObjectRoot(parameters), strict: false }
   const { problem, schema } = SchemaForm.of(parameters, model, provider)
   return { parameters: schema, strict: problem === undefined }
 }

@@ -44,7 +44,9 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
   OpenStore.withStore(input, (store) =>
     Effect.flatMap(store.batches.list(input.limit), (batches) =>
       batches.length === 0 && !input.json
-        ? Console.log("no batches yet: pipe run <flow> --batch sends some")
+        ? Console.log(
+            `no batches yet: pipe run <flow> --batch${input.simulate === true ? " --simulate" : ""} sends some`
+          )
         : Console.log(
             input.json
               ? batches.map((batch) => JSON.stringify(toJson(batch))).join("\n")
@@ -68,7 +70,7 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
   )
 
 /** The batch with a name. */
-const find = (store: Store.Service, name: string) =>
+const find = (store: Store.Service, name: string, simulate = false) =>
   Effect.flatMap(
     Effect.mapError(store.batches.named(name), (error) => ExitCode.refuse(Store.messageOf(error))),
     (found) =>
@@ -77,7 +79,7 @@ const find = (store: Store.Service, name: string) =>
         : Effect.fail(
             ExitCode.refuse(
               found.length === 0
-                ? `${store.name} has no batch ${name}: pipe batches lists them`
+                ? `${store.name} has no batch ${name}: pipe batches${simulate ? " --simulate" : ""} lists them`
                 : `more than one batch starts with ${name}: ${found
                     .slice(0, 5)
                     .map((batch) => batch.name)
@@ -114,7 +116,7 @@ const describe = (batch: BatchRepo.StoredBatch): string => {
 
 export const show = (input: Shared & { readonly batch: string; readonly json: boolean }) =>
   OpenStore.withStore(input, (store) =>
-    Effect.flatMap(find(store, input.batch), (batch) =>
+    Effect.flatMap(find(store, input.batch, input.simulate), (batch) =>
       Console.log(input.json ? JSON.stringify(toJson(batch)) : describe(batch))
     )
   )
