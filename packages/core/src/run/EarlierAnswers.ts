@@ -35,12 +35,14 @@ export const make = (
 ): Effect.Effect<EarlierAnswers, SqlError.SqlError> =>
   Effect.gen(function* () {
     const byStep = new Map<string, Counts>()
-    yield* Stream.runForEach(answered, (row) =>
+    yield* Stream.runForEachArray(answered, (rows) =>
       Effect.sync(() => {
-        const step = String(row["step"])
-        let counts = byStep.get(step)
-        if (counts === undefined) byStep.set(step, (counts = { byRow: new Uint8Array(0) }))
-        add(counts, Number(row["row_index"]))
+        for (const row of rows) {
+          const step = String(row["step"])
+          let counts = byStep.get(step)
+          if (counts === undefined) byStep.set(step, (counts = { byRow: new Uint8Array(0) }))
+          add(counts, Number(row["row_index"]))
+        }
       })
     )
     return ({ attempts, caller }) => {
