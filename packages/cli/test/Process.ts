@@ -27,11 +27,14 @@ export interface Options {
 
 /** Runs `pipe` with arguments to its end. */
 export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Outcome> =>
-  new Promise((done) => {
+  new Promise((done, fail) => {
     const child = spawn(process.execPath, ["--", bin, ...args], {
       cwd: options.cwd,
       env: environment({ NODE_COMPILE_CACHE: compileCache, ...options.env })
     })
+    child.on("error", fail)
+    // The system has no process left to give.
+    if (child.pid === undefined) return
     options.onStart?.(child)
     let stdout = ""
     let stderr = ""

@@ -82,8 +82,9 @@ const clock = (seconds: number): { readonly [name: string]: string } => {
 const kept = (args: ReadonlyArray<string>, cwd: string, env: { readonly [name: string]: string }) => {
   let child: ChildProcess | undefined
   let isOver = false
+  const again = () => (isOver ? undefined : start())
   const start = (): Promise<unknown> =>
-    pipe(args, { cwd, env, onStart: (started) => (child = started) }).then(() => (isOver ? undefined : start()))
+    pipe(args, { cwd, env, onStart: (started) => (child = started) }).then(again, again)
   const ended = start()
   return {
     signal: (name: NodeJS.Signals) => void child?.kill(name),
