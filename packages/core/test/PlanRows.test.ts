@@ -230,6 +230,23 @@ describe("a plan", () => {
     }).pipe(Effect.provide(Host.layerMemory))
   )
 
+  it.live("counts rows that share an answer at a temperature of 0 once, as a run does", () =>
+    Effect.gen(function* () {
+      const answers = model()
+      const text = Source.fromIterable("text", ["bee", "ant", "bee", "bee"])
+      const first = Flow.step("first", { text }, ({ text }) => ask(text), { settings: { temperature: 0 } })
+      const second = Flow.step("second", { first }, ({ first }) => ask(`More of ${first}`))
+      const flow = Flow.make("cold", {
+        outputs: [Sink.forEach("out", { second }, () => Effect.void)],
+        stack: Stack.make(Ledger.layer, answers.layer)
+      })
+      const plan = yield* Plan.make(flow)
+      const { calls } = yield* Runner.run(flow, { errorsFile: false })
+      assert.deepStrictEqual([callsOf(plan, "first")?.calls, callsOf(plan, "second")?.calls], [2, 4])
+      assert.strictEqual(calls.attempts, 6)
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
   it.live("counts what lists of new rows will have beside those that are reused", () =>
     Effect.gen(function* () {
       const answers = TestModel.make({ topic: () => "0,1,2,3,4,5,6,7,8,9", rate: () => "5" })

@@ -94,15 +94,18 @@ const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
 
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
+/** A step that sends the texts of rows together sends equal ones once. */
+const gathers = ({ kind }: Node.Any): boolean => kind._tag === "Step" && kind.gathers === true
+
+const isCached = ({ environment, reuse }: Options): boolean =>
+  reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached)
+
 /** Tests whether rows with equal inputs share an answer. */
-const sharesEqual = (node: Node.Any, { environment, reuse }: Options): boolean => {
+const sharesEqual = (node: Node.Any, options: Options): boolean => {
+  const { environment } = options
   const own = "policy" in node.kind ? node.kind.policy.settings?.temperature : undefined
   const isByRow = Node.callsOf(node).settings !== undefined
-  return (
-    (node.kind._tag === "Step" && node.kind.gathers)
-    || (!isByRow && (own ?? environment.settings.temperature) === 0)
-    || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))
-  )
+  return gathers(node) || (!isByRow && (own ?? environment.settings.temperature) === 0) || isCached(options)
 }
 
 /** A node, with the identity its journal uses. */
@@ -257,7 +260,7 @@ const logger = (): Once => {
 
 /** Keeps a value, unless one of its calls has failed or it cannot be encoded. Returns a warning, if any. */
 const valueKeeper = ({ identity, node, options, results }: Known, once: Once) => {
-  const hasCache = options.reuse && LayerAnnotations.has(options.environment.layers, LayerAnnotations.Cached)
+  const hasCache = isCached(options)
   const timeToLive = Math.min(
     ...options.environment.layers.map(
       (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
@@ -296,6 +299,17 @@ const valueKeeper = ({ identity, node, options, results }: Known, once: Once) =>
   }
 }
 
+/** Computes a value once for all rows of a plan that share it. */
+const planOnce = (planned: Map<string, unknown>, key: string, work: Effect.Effect<unknown, unknown, unknown>) =>
+  Effect.suspend(() =>
+    planned.has(key)
+      ? Effect.succeed(planned.get(key))
+      : Effect.map(work, (value) => {
+          planned.set(key, value)
+          return value
+        })
+  )
+
 /** Computes and keeps values. Equal rows in progress compute one value. */
 const keeper = (known: Known): NodeJournal["keep"] => {
   const { identity, node, occurrences, options, results } = known
@@ -304,6 +318,9 @@ const keeper = (known: Known): NodeJournal["keep"] => {
   const shared = sharing({ options, results })
   const once = logger()
   const keepValue = valueKeeper(known, once)
+  // A plan keeps nothing: only a cache would know that rows share an answer.
+  const isPlanned = !options.keep && occurrences === undefined && !isCached(options) && !gathers(node)
+  const planned = isPlanned ? new Map<string, unknown>() : undefined
   const { costs } = options
   const isTracked = costs?.isTracked(node.name) === true
 
@@ -346,7 +363,8 @@ const keeper = (known: Known): NodeJournal["keep"] => {
               ? compute
               : CallContext.provideState({ equalBefore: before })(compute)
           )
-    if (key === undefined || !options.keep) return called
+    if (key === undefined) return called
+    if (!options.keep) return planned === undefined ? called : planOnce(planned, key, called)
     return Effect.withFiber((fiber) => {
       // Another row with these inputs may have ended while this one waited for its turn.
       const found = occurrences === undefined ? results.peek(key) : undefined
