@@ -397,6 +397,7 @@ describe("a run that could not start", { concurrent: false }, () => {
     assert.strictEqual(code, 2, stderr)
     assert.include(stderr, "no price is known for openai model mystery-9")
     assert.notInclude(stderr, "pipe resume")
+    assert.notInclude((await pipe(["show", "last", "--simulate"], { cwd, env: {} })).stdout, "pipe resume")
     const again = await pipe(["run", "flow.ts", "--simulate"], { cwd, env: {} })
     assert.strictEqual(again.code, 0, again.stderr)
     assert.notInclude(again.stderr, "failed; its finished work is reused")
