@@ -230,6 +230,26 @@ describe("a plan", () => {
     }).pipe(Effect.provide(Host.layerMemory))
   )
 
+  it.live("says when the flow's budget is less than what is expected", () =>
+    Effect.gen(function* () {
+      const text = Source.fromIterable("text", ["bee", "ant"])
+      const first = Flow.step("first", { text }, ({ text }) => ask(text))
+      // TestModel: 1 and 2 USD per million tokens.
+      const plan = (budget: { readonly usd: number; readonly onExceeded?: "warn" }) =>
+        Plan.make(
+          Flow.make("capped", {
+            outputs: [Sink.forEach("out", { first }, () => Effect.void)],
+            stack: Stack.make(Ledger.layer, model().layer),
+            budget
+          })
+        )
+      const notesOf = ({ notes = [] }: Plan.Plan) => notes.filter((note) => note.includes("budget"))
+      assert.match(notesOf(yield* plan({ usd: 0.000001 }))[0]!, /^the flow's budget of \$0\.000001 .*: the run stops/)
+      assert.match(notesOf(yield* plan({ usd: 0.000001, onExceeded: "warn" }))[0]!, /the run warns/)
+      assert.deepStrictEqual(notesOf(yield* plan({ usd: 1 })), [])
+    }).pipe(Effect.provide(Host.layerMemory))
+  )
+
   it.live("counts rows that share an answer at a temperature of 0 once, as a run does", () =>
     Effect.gen(function* () {
       const answers = model()

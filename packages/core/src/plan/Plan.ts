@@ -24,6 +24,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as ModelClient from "../client/ModelClient.ts"
 import type * as Flow from "../flow/Flow.ts"
@@ -156,7 +157,8 @@ const summarise = (gathered: PlanRun.Gathered): Plan => {
       model === ""
         ? "no model is named for some calls, and the run would refuse them: give one to the provider, to the step, or to a Router"
         : `no price is known for ${model}: its calls are not in the cost. ${Pricing.advice(pricing, { at, model, provider })}`
-    )
+    ),
+    ...overBudget(flow, cost)
   ]
   return {
     flow: flow.name,
@@ -174,6 +176,16 @@ const summarise = (gathered: PlanRun.Gathered): Plan => {
     ...(unreached.length === 0 ? undefined : { unreached }),
     ...(notes.length === 0 ? undefined : { notes })
   }
+}
+
+/** Says that the flow's budget is less than what is expected. */
+const overBudget = ({ budget }: Flow.Any, { expected }: Plan["cost"]): ReadonlyArray<string> => {
+  const most = budget.usd === undefined ? undefined : Option.getOrUndefined(Money.fromUsd(String(budget.usd)))
+  return most === undefined || expected <= most
+    ? []
+    : [
+        `the flow's budget of ${Money.format(most)} is less than the expected ${Money.format(expected)}: the run ${budget.onExceeded === "warn" ? "warns" : "stops"} when it is spent`
+      ]
 }
 
 /** The duration of the calls at the known rate limits, separately for each model or key. */
