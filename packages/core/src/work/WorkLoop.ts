@@ -92,7 +92,9 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   }
   // A chunk in progress is answered, unless the worker is interrupted.
   const rest = Effect.repeat(Effect.sleep(10), { until: () => loop.chunks === 0 })
-  yield* Effect.scoped(Effect.andThen(take(loop), rest))
+  // Also while it takes no more: rows of its chunks may wait for a call of a process that waits for what this one was granted.
+  const looking = Effect.forkScoped(Effect.forever(Effect.delay(options.onLook, LOOK)))
+  yield* Effect.scoped(Effect.andThen(looking, Effect.andThen(take(loop), rest)))
   return []
 })
 
@@ -104,7 +106,6 @@ const take = Effect.fnUntraced(function* (loop: Loop) {
     const now = yield* Clock.currentTimeMillis
     if (now - looked > LOOK) {
       looked = now
-      yield* options.onLook
       // The run has ended, or has been resumed: what is left of it is another attempt's.
       if (!(yield* options.isOpen)) return state.stop({ kind: "interrupted", message: "the run has ended" })
     }
