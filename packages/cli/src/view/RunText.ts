@@ -4,7 +4,7 @@ import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
 import * as FailedRow from "./FailedRow.ts"
 import * as ReportText from "./ReportText.ts"
-import * as RunEvent from "@pipe/core/RunEvent"
+import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as SafeText from "@pipe/core/internal/SafeText"
@@ -50,16 +50,12 @@ export const list = (entries: ReadonlyArray<ListedRun>): string => {
   )
 }
 
-/** Whether a run failed in its work. One that could not start has nothing to resume. */
-const isStopped = ({ status }: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined): boolean =>
-  status === "failed" && (summary === undefined || RunEvent.hasWork(summary))
-
 /** What can be done with a run now. */
 const next = (run: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> =>
   run.options.tuning === true
     ? []
     : [
-        ...(run.status === "interrupted" || isStopped(run, summary) || run.status === "waiting"
+        ...(["interrupted", "failed", "waiting"].includes(run.status) && Report.hasStarted(run)
           ? [`resume it: pipe resume ${run.name}`]
           : []),
         ...(run.status === "budget"

@@ -42,7 +42,7 @@ export const cost = <N extends ReadonlyArray<Node.Any>>(
 ): Node.Node<Cost, Node.Error<N[number]>, Node.Services<N[number]>> => {
   const name = `cost of ${nodes.map((node) => node.name).join(", ")}`
   const free = nodes.find((node) => !Node.canCall(node))
-  const gathering = nodes.find(({ kind }) => kind._tag === "Step" && kind.gathers)
+  const gathering = nodes.find(Node.gathers)
   if (gathering !== undefined) {
     throw new Node.FlowError({
       message: `${name}: a request of ${gathering.name} carries the texts of many rows, so no row has a cost of its own: see the report`

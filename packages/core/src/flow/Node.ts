@@ -172,6 +172,9 @@ export const canCall = ({ kind }: Any): boolean =>
     ? !kind.computed
     : kind._tag === "Filter" || kind._tag === "Expand" || (kind._tag === "Reduce" && kind.meaning !== undefined)
 
+/** Whether a step sends the texts of rows together, and equal ones once. */
+export const gathers = ({ kind }: Any): boolean => kind._tag === "Step" && kind.gathers
+
 /** The name of a node's kind: a step that only computes is a map. */
 export const kindOf = ({ kind }: Any): string => (kind._tag === "Step" && kind.computed ? "Map" : kind._tag)
 
@@ -186,7 +189,7 @@ const GATHERED = 32
 
 /** The rows of a node that share a request. `packs`: whether the stack packs texts into prompts. */
 export const rowsPerRequest = (node: Any, packs: boolean): number =>
-  node.kind._tag === "Step" && node.kind.gathers ? GATHERED : packs ? packSize(node) : 1
+  gathers(node) ? GATHERED : packs ? packSize(node) : 1
 
 /** Model and settings of a node's calls; `undefined` when it has none of its own. */
 export const settingsOf = ({ model, settings, truncated }: NodePolicy): ModelSettings.ModelSettings | undefined =>

@@ -50,18 +50,16 @@ const changedInteger = (raw: unknown, encoded: unknown): string | undefined => {
   return undefined
 }
 
-const schemaProblem = (error: unknown): string =>
-  `does not fit its schema: ${messageOf(error).replace(/\s*\n\s*/g, " ")}`
+const schemaProblem = ({ message }: Schema.SchemaError): string =>
+  `does not fit its schema: ${message.replace(/\s*\n\s*/g, " ")}`
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
 
 /** The paths at which a value does not fit. */
-const pathsOf = (error: unknown): ReadonlyArray<ReadonlyArray<string>> =>
-  Schema.isSchemaError(error)
-    ? formatIssue(error.issue).issues.map(({ path = [] }) =>
-        path.map((part) => String(typeof part === "object" ? part.key : part))
-      )
-    : []
+const pathsOf = ({ issue }: Schema.SchemaError): ReadonlyArray<ReadonlyArray<string>> =>
+  formatIssue(issue).issues.map(({ path = [] }) =>
+    path.map((part) => String(typeof part === "object" ? part.key : part))
+  )
 
 const at = (value: unknown, path: ReadonlyArray<string>): unknown =>
   path.reduce<unknown>((inner, key) => Object(inner)[key], value)
@@ -89,7 +87,11 @@ const IN_JSON =
 const MOST_DIGITS = 40
 
 /** The problem of an integer that was read as its text (`ExactJson`) where a number fits. */
-const longIntegerProblem = <A>(error: unknown, raw: unknown, schema: Schema.Codec<A, unknown>): string | undefined => {
+const longIntegerProblem = <A>(
+  error: Schema.SchemaError,
+  raw: unknown,
+  schema: Schema.Codec<A, unknown>
+): string | undefined => {
   for (const path of pathsOf(error)) {
     const text = at(raw, path)
     if (typeof text !== "string" || !ExactJson.losesDigits(text)) continue
@@ -103,7 +105,7 @@ const longIntegerProblem = <A>(error: unknown, raw: unknown, schema: Schema.Code
 /** Decodes by a schema, or returns the problem. */
 export const make = <A>(
   schema: Schema.Codec<A, unknown>,
-  problemOf: (error: unknown, raw: unknown) => string = schemaProblem
+  problemOf: (error: Schema.SchemaError, raw: unknown) => string = schemaProblem
 ): Decode<A> => {
   const decode = Schema.decodeUnknownExit(schema)
   return (position: string, raw: unknown): Node.ReadRow<A> => {
@@ -126,5 +128,3 @@ const rawOf = (raw: unknown): string => {
     return String(raw)
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

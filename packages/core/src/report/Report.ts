@@ -117,6 +117,12 @@ export const nodesOf = ({ graph }: RunRepo.StoredRun): Report["nodes"] => Option
 export const summaryOf = ({ summary }: RunRepo.StoredRun): RunEvent.RunFinished | undefined =>
   summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(summary))
 
+/** Whether a run got as far as to work. One that failed before has nothing to resume. */
+export const hasStarted = (run: RunRepo.StoredRun): boolean => {
+  const summary = run.status === "failed" ? summaryOf(run) : undefined
+  return summary === undefined || RunEvent.hasWork(summary)
+}
+
 /** The plan made before a run. */
 export const planOf = ({ plan }: RunRepo.StoredRun): Plan.Plan | undefined =>
   plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))

@@ -94,19 +94,18 @@ const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
 
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
-/** A step that sends the texts of rows together sends equal ones once. */
-const gathers = ({ kind }: Node.Any): boolean => kind._tag === "Step" && kind.gathers === true
-
 const isCached = ({ environment, reuse }: Options): boolean =>
   reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached)
 
-/** Tests whether rows with equal inputs share an answer. */
-const sharesEqual = (node: Node.Any, options: Options): boolean => {
-  const { environment } = options
+/** Tests whether the calls of a node have a temperature of 0, which no row changes. */
+const isCold = (node: Node.Any, { environment }: Options): boolean => {
   const own = "policy" in node.kind ? node.kind.policy.settings?.temperature : undefined
-  const isByRow = Node.callsOf(node).settings !== undefined
-  return gathers(node) || (!isByRow && (own ?? environment.settings.temperature) === 0) || isCached(options)
+  return Node.callsOf(node).settings === undefined && (own ?? environment.settings.temperature) === 0
 }
+
+/** Tests whether rows with equal inputs share an answer. */
+const sharesEqual = (node: Node.Any, options: Options): boolean =>
+  Node.gathers(node) || isCold(node, options) || isCached(options)
 
 /** A node, with the identity its journal uses. */
 interface Known {
@@ -319,7 +318,7 @@ const keeper = (known: Known): NodeJournal["keep"] => {
   const once = logger()
   const keepValue = valueKeeper(known, once)
   // A plan keeps nothing: only a cache would know that rows share an answer.
-  const isPlanned = !options.keep && occurrences === undefined && !isCached(options) && !gathers(node)
+  const isPlanned = !options.keep && isCold(node, options) && !isCached(options) && !Node.gathers(node)
   const planned = isPlanned ? new Map<string, unknown>() : undefined
   const { costs } = options
   const isTracked = costs?.isTracked(node.name) === true

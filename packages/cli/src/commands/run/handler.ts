@@ -102,9 +102,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
     Effect.catch(() => Effect.undefined)
   )
-  const summary = last === undefined ? undefined : Report.summaryOf(last)
-  const isEmpty = last?.status === "failed" && summary !== undefined && !RunEvent.hasWork(summary)
-  if (last === undefined || last.status === "done" || last.status === "running" || isEmpty) {
+  if (last === undefined || last.status === "done" || last.status === "running" || !Report.hasStarted(last)) {
     const detached = detachedOf(
       session,
       yield* OpenStore.use(location, (store) => store.runs.waiting(session.flow.name)).pipe(
