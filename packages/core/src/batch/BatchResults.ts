@@ -49,8 +49,8 @@ export interface ResultCounts {
 /** The callbacks for the end of each request, by its number. Removed once called. */
 export type Ends = Array<((ended: Attempt.AttemptEnd) => void) | undefined>
 
-/** Results per transaction. */
-const GROUP = 256
+/** Results per transaction: providers return them in no order, and more of them in the order of their lines change fewer pages. */
+const GROUP = 2_048
 
 /**
  * Reads all results, each line on its own. Running it twice stores nothing twice. Lines that the provider did not
@@ -112,9 +112,9 @@ export const collect = Effect.fnUntraced(function* (
 
   const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.BatchOutcome>) {
     const now = yield* Clock.currentTimeMillis
-    const taken = Array.from(mine, ([number, outcome]) =>
-      toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now, unanswered)
-    )
+    const taken = [...mine]
+      .sort(([one], [other]) => one - other)
+      .map(([number, outcome]) => toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now, unanswered))
     if (taken.length === 0) return
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
     let cost = Money.zero

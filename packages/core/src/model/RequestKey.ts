@@ -117,7 +117,7 @@ const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]):
 let last: { readonly messages: ReadonlyArray<ModelRequest.Message>; readonly text: string } | undefined
 
 const isPlain = (message: ModelRequest.Message): boolean => {
-  if (typeof message.content !== "string") return false
+  if (typeof message.content !== "string" || typeof message.role !== "string") return false
   for (const name in message) if (name !== "role" && name !== "content") return false
   return true
 }
@@ -130,12 +130,23 @@ const isAlike = (one: ReadonlyArray<ModelRequest.Message>, other: ReadonlyArray<
   return true
 }
 
+/** The canonical text of messages of plain text: their fields in the order of their names. */
+const plainText = (messages: ReadonlyArray<ModelRequest.Message>): string => {
+  let out = "["
+  for (const { content, role } of messages)
+    out += `${out.length === 1 ? "" : ","}{"content":${JSON.stringify(content)},"role":${JSON.stringify(role)}}`
+  return `${out}]`
+}
+
 const messagesText = (messages: ReadonlyArray<ModelRequest.Message>): string => {
   if (last !== undefined && isAlike(last.messages, messages)) return last.text
-  const text = canonical(messages)
+  if (!messages.every(isPlain)) {
+    last = undefined
+    return canonical(messages)
+  }
   // A copy: what an author changes in place is another text.
-  last = messages.every(isPlain) ? { messages: messages.map((message) => ({ ...message })), text } : undefined
-  return text
+  last = { messages: messages.map((message) => ({ ...message })), text: plainText(messages) }
+  return last.text
 }
 
 /** The parts of a completion's canonical text; `undefined` for a request with other fields. */
@@ -145,15 +156,28 @@ interface CompletionText {
   readonly tail: string
 }
 
+/** The fields of a completion. All but the model are always there. */
+const COMPLETION: ReadonlySet<string> = new Set([
+  "_tag",
+  "messages",
+  "model",
+  "providerOptions",
+  "responseFormat",
+  "sample",
+  "settings",
+  "toolChoice",
+  "tools"
+])
+
 const completionText = (request: ModelRequest.ModelRequest): CompletionText | undefined => {
   if (request._tag !== "Completion") return undefined
-  const { _tag, messages, model, providerOptions, responseFormat, sample, settings, toolChoice, tools, ...more } =
-    request
-  for (const _ in more) return undefined
-  const isWhole = [messages, providerOptions, responseFormat, sample, settings, toolChoice, tools].every(
-    (field) => field !== undefined
-  )
-  if (!isWhole) return undefined
+  let fields = 0
+  for (const name in request) {
+    if (!COMPLETION.has(name)) return undefined
+    if (name !== "model" && request[name as keyof ModelRequest.Completion] !== undefined) fields++
+  }
+  if (fields !== COMPLETION.size - 1) return undefined
+  const { _tag, messages, model, providerOptions, responseFormat, sample, settings, toolChoice, tools } = request
   const named = model === undefined ? "" : `,"model":${canonical(model)}`
   const options = canonical(relevantOptions(providerOptions))
   return {
@@ -189,7 +213,7 @@ export const later = (request: ModelRequest.ModelRequest): (() => string) => {
     return () => text
   }
   const messages = parts.messages.map((message) => ({ ...message }))
-  return () => hashed("", `${parts.head}${canonical(messages)}${parts.tail}`)
+  return () => hashed("", `${parts.head}${plainText(messages)}${parts.tail}`)
 }
 
 const encoder = new TextEncoder()

@@ -128,7 +128,7 @@ const isShown = (value: unknown, name: string): boolean => {
   if (!isPlain(value)) return false
   const isConstant = RequestKey.isConstant(value)
   if (isConstant && shown.get(value) === Secret.count()) return true
-  for (const [key, field] of Object.entries(value)) if (!isShown(field, key)) return false
+  for (const key in value) if (!isShown((value as Record<string, unknown>)[key], key)) return false
   if (isConstant) shown.set(value, Secret.count())
   return true
 }
