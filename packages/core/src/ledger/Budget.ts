@@ -92,9 +92,9 @@ export const make = (
     hook: BudgetGuard.make(state),
     hold: (held) => {
       if (total === undefined) return () => {}
-      BudgetAccount.hold([total], held)
+      BudgetAccount.hold([total], held, true)
       return () => {
-        BudgetAccount.release([total], held)
+        BudgetAccount.release([total], held, true)
         BudgetGuard.wake(state)
       }
     },

@@ -50,6 +50,8 @@ export interface BudgetAccount {
   spentTokens: number
   reservedMoney: Money.Money
   reservedTokens: number
+  /** The calls with a reservation that end by themselves. Requests of batches end after the rows that wait for them are suspended. */
+  inFlight: number
   warned: boolean
 }
 
@@ -94,6 +96,7 @@ const make = (
     spentTokens: 0,
     reservedMoney: Money.zero,
     reservedTokens: 0,
+    inFlight: 0,
     warned: false
   }
 }
@@ -151,19 +154,21 @@ export const lacks = (account: BudgetAccount, { money, tokens }: Attempt.Held): 
   (account.money !== undefined && account.money - account.spentMoney - account.reservedMoney < money)
   || (account.tokens !== undefined && account.tokens - account.spentTokens - account.reservedTokens < tokens)
 
-/** Reserves an amount in each account. */
-export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
+/** Reserves an amount in each account, for a batch or for a call that ends by itself. */
+export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held, isBatched: boolean): void => {
   for (const account of accounts) {
     account.reservedMoney += held.money
     account.reservedTokens += held.tokens
+    if (!isBatched) account.inFlight++
   }
 }
 
 /** Releases a reservation. */
-export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
+export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held, isBatched: boolean): void => {
   for (const account of accounts) {
     account.reservedMoney -= held.money
     account.reservedTokens -= held.tokens
+    if (!isBatched) account.inFlight--
   }
 }
 

@@ -47,8 +47,6 @@ export interface SimulatedFile {
 export interface SimulatedBatchState {
   readonly options: BatchOptions
   readonly engine: Engine
-  /** Milliseconds from creation to the end. */
-  readonly latency: number
   readonly files: Map<string, SimulatedFile>
   readonly batches: Map<string, SimulatedBatch>
   readonly nextId: (prefix: string) => string
@@ -67,7 +65,6 @@ export const make = (options: BatchOptions, engine: Engine): SimulatedBatchState
   return {
     options,
     engine,
-    latency: Duration.toMillis(Duration.fromInputUnsafe(options.latency ?? "1 second")),
     files: new Map(),
     batches: new Map(),
     nextId: (prefix) =>
@@ -109,7 +106,7 @@ export const countsOf = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   const total = batch.entries.length
   if (batch.rejection !== undefined) return { total: 0, answered: 0, failed: 0, expired: 0, cancelled: 0, running: 0 }
   if (!isOver(batch)) {
-    const answered = Math.floor((total * (Date.now() - batch.createdAt)) / Math.max(1, state.latency))
+    const answered = Math.floor((total * (Date.now() - batch.createdAt)) / Math.max(1, batch.endsAt - batch.createdAt))
     return { total, answered, failed: 0, expired: 0, cancelled: 0, running: total - answered }
   }
   const fates = fatesOf(state, batch)
@@ -124,9 +121,13 @@ export const countsOf = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   }
 }
 
+/** Milliseconds from creation to the end. */
+const latencyOf = ({ latency = "1 second" }: BatchOptions, number: number): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(typeof latency === "function" ? latency(number) : latency))
+
 /** Creates a batch, or one that is rejected. */
 export const create = (
-  { batches, engine, latency, nextId, options, take }: SimulatedBatchState,
+  { batches, engine, nextId, options, take }: SimulatedBatchState,
   made: Pick<SimulatedBatch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
 ): SimulatedBatch => {
   const now = Date.now()
@@ -153,7 +154,7 @@ export const create = (
     id: nextId(made.wire === "openai" ? "batch" : "msgbatch"),
     tokens,
     createdAt: now,
-    endsAt: now + latency,
+    endsAt: now + latencyOf(options, batches.size + 1),
     cancelledAt: undefined,
     rejection,
     fates: undefined

@@ -63,8 +63,8 @@ export interface Options {
 
 /** The behaviour of batches. Shares are from 0 to 1, of the requests of a batch. */
 export interface BatchOptions {
-  /** The time from creation to the end. Default: 1 second. */
-  readonly latency?: Duration.Input
+  /** The time from creation to the end; by a function of its number, from 1, where batches differ. Default: 1 second. */
+  readonly latency?: Duration.Input | ((batch: number) => Duration.Input)
   /** Requests that are refused (400). */
   readonly errors?: number
   /** Requests that fail temporarily (500). A retry may succeed. */
