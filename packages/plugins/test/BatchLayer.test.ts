@@ -229,6 +229,40 @@ describe("a flow in batches", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("reads its source a few times where many batches end one by one", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: (batch) => 30 * batch } })
+      let opened = 0
+      const source = Source.fromStream(
+        "rows",
+        Stream.unwrap(
+          Effect.sync(() => {
+            opened++
+            return Stream.range(0, 59)
+          })
+        )
+      )
+      const { out } = yield* run(
+        (out) =>
+          Flow.make("trickle", {
+            outputs: [
+              Sink.forEach(
+                "out",
+                Flow.step("answer", { source }, ({ source }) => ask(`row ${source}`)),
+                (text) => Effect.sync(() => void out.push(text))
+              )
+            ],
+            stack: Stack.make(Ledger.layer, provider("openai", simulator))
+          }),
+        { run: { batch: { ...fast, maxRequests: 5 } } }
+      )
+      assert.lengthOf(out, 60)
+      assert.lengthOf(simulator.batches(), 12)
+      // A third of what is out is waited for: 12, 8, 5, 3, 2, 1 batches. The first pass and that of the output are two more.
+      assert.isAtMost(opened, 8)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("goes past what paces single calls, wherever the layer is put by the run", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
