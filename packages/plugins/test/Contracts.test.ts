@@ -17,8 +17,9 @@ import { join } from "node:path"
 import * as Nimbus from "./Nimbus.ts"
 import * as NimbusKit from "./NimbusKit.ts"
 
+/** Cases of a contract may share a place: they run one at a time. */
 const register = (cases: ReadonlyArray<Case.Case>): void => {
-  for (const { name, run } of cases) it(name, run)
+  for (const { name, run } of cases) it(name, { concurrent: false }, run)
 }
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-contracts-"))
