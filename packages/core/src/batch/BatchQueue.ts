@@ -241,8 +241,9 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
     onOver()
     yield* builder.drop
     if (jobs.open().length > 0) {
+      const count = jobs.open().length
       yield* Effect.logWarning(
-        `the deadline is reached: ${jobs.open().length} batches are cancelled, and their unanswered requests are sent as single calls`
+        `the deadline is reached: ${count} ${count === 1 ? "batch is" : "batches are"} cancelled, and unanswered requests are sent as single calls`
       )
     }
     const within = Math.min(CANCELLING.most, Math.max(CANCELLING.least, (deadline - openedAt) / 4))
