@@ -59,7 +59,10 @@ describe("pipe run --batch", { concurrent: false }, () => {
       const cwd = folder(files("openai", 60))
       const done = yield* run(["run", "flow.ts", "--deadline", "2s"], { cwd, env: envOf(simulator) })
       assert.strictEqual(done.code, 0, done.stderr)
-      assert.match(done.stderr, /the deadline is reached: 1 batch is cancelled, and unanswered requests are sent as single calls/)
+      assert.match(
+        done.stderr,
+        /the deadline is reached: 1 batch is cancelled, and unanswered requests are sent as single calls/
+      )
       assert.match(done.stderr, /answer +gpt-4o-mini \(batch\) +\d+/)
       assert.match(done.stderr, /answer +gpt-4o-mini +\d+/)
       assert.deepStrictEqual(booked(cwd), { attempts: 60, cost: bill("openai", simulator) })

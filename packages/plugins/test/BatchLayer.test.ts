@@ -27,7 +27,7 @@ import {
 } from "@pipe/core"
 import * as BatchSplit from "../../core/src/batch/BatchSplit.ts"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Context, Deferred, Effect, Fiber, Layer, Logger, Option, Schema, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Logger, Option, Schema, Stream } from "effect"
 import { EmbeddingModel, LanguageModel, Tool, Toolkit } from "effect/ai"
 import * as fc from "fast-check"
 import { createHash } from "node:crypto"
@@ -229,40 +229,6 @@ describe("a flow in batches", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("reads its source a few times where many batches end one by one", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator.start({ batches: { latency: (batch) => 30 * batch } })
-      let opened = 0
-      const source = Source.fromStream(
-        "rows",
-        Stream.unwrap(
-          Effect.sync(() => {
-            opened++
-            return Stream.range(0, 59)
-          })
-        )
-      )
-      const { out } = yield* run(
-        (out) =>
-          Flow.make("trickle", {
-            outputs: [
-              Sink.forEach(
-                "out",
-                Flow.step("answer", { source }, ({ source }) => ask(`row ${source}`)),
-                (text) => Effect.sync(() => void out.push(text))
-              )
-            ],
-            stack: Stack.make(Ledger.layer, provider("openai", simulator))
-          }),
-        { run: { batch: { ...fast, maxRequests: 5 } } }
-      )
-      assert.lengthOf(out, 60)
-      assert.lengthOf(simulator.batches(), 12)
-      // A third of what is out is waited for: 12, 8, 5, 3, 2, 1 batches. The first pass and that of the output are two more.
-      assert.isAtMost(opened, 8)
-    }).pipe(Effect.scoped)
-  )
-
   it.live("goes past what paces single calls, wherever the layer is put by the run", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
@@ -290,8 +256,7 @@ describe("a flow in batches", () => {
 
   it.live("keeps the order and the values of expansions, groups, joins, filters and several steps", () =>
     Effect.gen(function* () {
-      // Three batches of a step end one after another, not in their order.
-      const simulator = yield* Simulator.start({ batches: { latency: (batch) => 10 + ((batch * 2) % 3) * 90 } })
+      const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })
       const flow = (out: Array<unknown>) => {
         const source = rows(12)
         const first = Flow.step("first", { row: source }, ({ row }) => ask(`first ${row}`))
@@ -325,7 +290,7 @@ describe("a flow in batches", () => {
       const sort = (out: ReadonlyArray<unknown>) =>
         [...(out as ReadonlyArray<[string, string]>)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
       const online = yield* run(flow)
-      const batch = yield* run(flow, { run: { batch: { ...fast, maxRequests: 5 } } })
+      const batch = yield* run(flow, { run: { batch: fast } })
       assert.deepStrictEqual(sort(batch.out), sort(online.out))
       assert.strictEqual(batch.summary.cost, batchBill("openai", simulator))
       // The ledger say the same of answers, however often a row was started.
@@ -335,38 +300,6 @@ describe("a flow in batches", () => {
         online.summary.nodes.map(({ done, failed, name, reused }) => ({ name, done, failed, reused }))
       )
     })
-  )
-
-  it.live("lets rows continue whose batch is back while another is out, and nothing is paid twice", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator.start({
-        batches: { latency: (batch) => (batch === 2 ? "1 hour" : "30 millis") }
-      })
-      const twoSteps = (out: Array<unknown>) => {
-        const source = rows(20)
-        const first = Flow.step("first", { row: source }, ({ row }) => ask(`first ${row}`))
-        const second = Flow.step("second", { row: source, first }, ({ first, row }) => ask(`second ${row} ${first}`))
-        return Flow.make("parts", {
-          outputs: [Sink.forEach("out", second, (value) => Effect.sync(() => out.push(value)))],
-          stack: stackOf("openai", simulator)
-        })
-      }
-      const running = yield* Effect.forkChild(run(twoSteps, { run: { batch: { ...fast, maxRequests: 10 } } }))
-      // The third batch has the second step of the first ten rows. The second one has not ended.
-      yield* Effect.repeat(Effect.sleep("20 millis"), { while: () => simulator.batches().length < 3 })
-      assert.deepStrictEqual(
-        simulator.batches().map(({ requests }) => requests),
-        [10, 10, 10]
-      )
-      simulator.endBatches()
-      const batched = yield* Fiber.join(running)
-      assert.strictEqual(batched.summary.status, "done")
-      assert.strictEqual(batched.summary.cost, batchBill("openai", simulator))
-      assert.strictEqual(answersIn(simulator, "batch"), 40)
-      assert.lengthOf(simulator.batches(), 4)
-      const online = yield* run(twoSteps)
-      assert.deepStrictEqual(batched.out, online.out)
-    }).pipe(Effect.scoped)
   )
 
   it.live("asks the same for samples, embeddings and structured answers that do not fit at first", () =>
@@ -848,6 +781,30 @@ describe("equal rows without a cache", () => {
     )
   }
 
+  it.live("are each paid once a step, whichever of their batches is back first", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({
+        answer: () => "yes",
+        batches: { latency: (batch) => (batch === 1 ? 400 : 30) }
+      })
+      const { out, summary } = yield* run(
+        (out) => {
+          const source = Source.fromIterable("rows", ["bee", "bee", "bee", "bee"])
+          const first = Flow.step("first", { row: source }, ({ row }) => ask(`first ${row}`))
+          const second = Flow.step("second", { row: source, first }, ({ first, row }) => ask(`second ${row} ${first}`))
+          return Flow.make("equal", {
+            outputs: [Sink.forEach("out", second, (value) => Effect.sync(() => out.push(value)))],
+            stack: Stack.make(Ledger.layer, provider("openai", simulator))
+          })
+        },
+        { run: { batch: { ...fast, maxRequests: 2 } } }
+      )
+      assert.lengthOf(out, 4)
+      assert.strictEqual(answersIn(simulator, "batch"), 8)
+      assert.strictEqual(summary.cost, batchBill("openai", simulator))
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are not paid again where the step's input is renamed, and one that is unique is found by a cache", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "300 millis" } })
@@ -972,51 +929,6 @@ describe("a batch that is not found", () => {
 })
 
 describe("a budget", () => {
-  it.live("that gathered requests fill holds up single calls only until their batch is back", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator.start({ answer: () => "yes", batches: { latency: "50 millis" } })
-      const flow = (out: Array<unknown>) => {
-        const source = rows(60)
-        const settings = { maxTokens: 40 }
-        let started = 0
-        const allStarted = Deferred.makeUnsafe<void>()
-        const later = Flow.step(
-          "later",
-          { row: source },
-          ({ row }) => {
-            if (++started === 60) Deferred.doneUnsafe(allStarted, Effect.void)
-            return ask(`later ${row}`)
-          },
-          { settings }
-        )
-        const now = Flow.step(
-          "now",
-          { row: source },
-          ({ row }) => Effect.andThen(Deferred.await(allStarted), ask(`now ${row}`)),
-          { settings }
-        )
-        return Flow.make("mixed", {
-          outputs: [
-            Sink.forEach(
-              "out",
-              Flow.map("both", { later, now }, ({ later, now }) => `${later} ${now}`),
-              (value) => Effect.sync(() => out.push(value))
-            )
-          ],
-          stack: stackOf("openai", simulator)
-        })
-      }
-      // 60 answers of 40 tokens may cost 0.0009 USD in batches alone.
-      const { out, summary } = yield* run(flow, {
-        run: { batch: { ...fast, steps: ["later"] }, budget: { usd: "0.0006" }, concurrency: 60 }
-      })
-      assert.strictEqual(summary.status, "done")
-      assert.lengthOf(out, 60)
-      assert.strictEqual(answersIn(simulator, "batch"), 60)
-      assert.strictEqual(answersIn(simulator, undefined), 60)
-    }).pipe(Effect.scoped)
-  )
-
   it.live("holds for batches at their price, and resumes with a larger one", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
@@ -1067,8 +979,7 @@ describe("budgets of batches under random schedules", () => {
             seed: String(seed),
             answer: ({ prompt }) => (draw(prompt) < long ? "word ".repeat(1_500) : "word ".repeat(20)),
             batches: {
-              // Some batches are back long before others, and their rows continue.
-              latency: (batch) => 20 + 400 * Math.max(0, draw(`latency ${batch}`) - 0.7),
+              latency: "20 millis",
               errors: often,
               serverErrors: often,
               expired: often,
@@ -1100,8 +1011,7 @@ describe("budgets of batches under random schedules", () => {
               stack: stackOf(wire, simulator)
             })
           const store = newStore()
-          const parts = draw("parts") < 0.5 ? undefined : { maxRequests: Math.ceil(n / 5) }
-          const options = { batch: { ...fast, ...parts }, budget: { usd: Money.toUsd(cap) } }
+          const options = { batch: fast, budget: { usd: Money.toUsd(cap) } }
           let ran = yield* run(flow, { store, run: { ...options, detach: draw("detach") < 0.5 } })
           for (let times = 0; ran.summary.status === "waiting" && times < 20; times++) {
             ran = yield* run(flow, {

@@ -35,18 +35,12 @@ export interface ActiveBatches {
   readonly takeUp: (batch: BatchRepo.StoredBatch, release: () => void) => Effect.Effect<void>
   /** Follows a batch of another run. While that run is active, its own process sends it. */
   readonly follow: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
-  /** Whether a batch is followed and has not ended. */
   readonly has: (batch: number) => boolean
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
   /** Fails with the first failure of a batch that has ended. */
   readonly failure: Effect.Effect<void, AiError.AiError>
   /** Waits for all batches. The first failure is raised when the others have ended. */
   readonly allBack: Effect.Effect<void, AiError.AiError>
-  /**
-   * Waits until a share of the requests that were out when the last wait ended, or were sent since, is back. Never ends once a batch
-   * has failed: `allBack` raises its failure.
-   */
-  readonly partBack: (share: number) => Effect.Effect<void>
   /** Cancels the batches of this run, not those of other runs. */
   readonly cancelAll: Effect.Effect<void>
   /** Abandons the batches of this run: their requests are sent again, and late answers are paid in addition. */
@@ -67,15 +61,12 @@ interface Options extends Pick<
   readonly capacity: BatchCapacity.BatchCapacity
 }
 
-interface ActiveBatch {
-  readonly job: BatchJob.BatchJob
-  readonly end: Deferred.Deferred<void, AiError.AiError>
-}
-
 export const make = (options: Options): ActiveBatches => {
   const { capacity, run, scope, store } = options
-  const jobs = new Map<number, ActiveBatch>()
-  const returns = makeReturns(jobs)
+  const jobs = new Map<
+    number,
+    { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }
+  >()
   const waiters = makeWaiters()
   /** Releases the reservations for batches that earlier processes sent. */
   const releases = new Map<number, () => void>()
@@ -100,7 +91,6 @@ export const make = (options: Options): ActiveBatches => {
       jobs.set(batch.id, { job, end })
       const ended = (exit: Exit.Exit<void, AiError.AiError>) =>
         Effect.gen(function* () {
-          returns.ended(batch, exit)
           Deferred.doneUnsafe(end, exit)
           capacity.free()
           if (Exit.isSuccess(exit) || !waiters.any()) return
@@ -130,11 +120,20 @@ export const make = (options: Options): ActiveBatches => {
       return start(batch)
     },
     follow: (batch) => start(batch, undefined, leftAlone(batch, options)),
-    has: (batch) => jobs.has(batch) && !Deferred.isDoneUnsafe(jobs.get(batch)!.end),
+    has: (batch) => jobs.has(batch),
     open,
-    failure: returns.failure,
-    allBack: returns.all,
-    partBack: returns.part,
+    failure: Effect.suspend(() => {
+      const ended = Array.from(jobs.values()).filter(({ end }) => Deferred.isDoneUnsafe(end))
+      return Effect.forEach(ended, ({ end }) => Deferred.await(end), { discard: true })
+    }),
+    allBack: Effect.suspend(() =>
+      Effect.flatMap(
+        Effect.forEach([...jobs], ([id, { end }]) =>
+          Effect.tap(Effect.exit(Deferred.await(end)), () => Effect.sync(() => jobs.delete(id)))
+        ),
+        (exits) => Effect.asVoid(exits.find((exit) => exit._tag === "Failure") ?? Effect.void)
+      )
+    ),
     cancelAll: Effect.suspend(() =>
       Effect.forEach(own(), (job) => Effect.ignore(job.cancel), { concurrency: 8, discard: true })
     ),
@@ -142,57 +141,6 @@ export const make = (options: Options): ActiveBatches => {
     hasWaiters: waiters.any,
     waiter: waiters.of,
     taken
-  }
-}
-
-/** What has come back of what was sent. */
-const makeReturns = (jobs: Map<number, ActiveBatch>) => {
-  const failed = new Set<number>()
-  /** The requests of batches that have ended since the last wait. */
-  let back = 0
-  const enough = (share: number): Effect.Effect<void> => {
-    const out = Array.from(jobs.values()).filter(({ end }) => !Deferred.isDoneUnsafe(end))
-    const requests = out.reduce((sum, { job }) => sum + job.batch().requests, 0)
-    if (failed.size === 0 && back >= (back + requests) * share) return Effect.void
-    return out.length === 0
-      ? Effect.never
-      : Effect.andThen(
-          Effect.raceAllFirst(out.map(({ end }) => Effect.exit(Deferred.await(end)))),
-          Effect.suspend(() => enough(share))
-        )
-  }
-  const all: ActiveBatches["allBack"] = Effect.suspend(() => {
-    const sent = [...jobs]
-    return Effect.flatMap(
-      Effect.forEach(sent, ([, { end }]) => Effect.exit(Deferred.await(end))),
-      (exits) => {
-        for (const [id] of sent) {
-          jobs.delete(id)
-          failed.delete(id)
-        }
-        back = 0
-        return Effect.asVoid(exits.find((exit) => exit._tag === "Failure") ?? Effect.void)
-      }
-    )
-  })
-  const part: ActiveBatches["partBack"] = (share) =>
-    Effect.andThen(
-      Effect.suspend(() => enough(share)),
-      Effect.sync(() => {
-        back = 0
-      })
-    )
-  return {
-    all,
-    part,
-    failure: Effect.suspend(() => {
-      const ended = Array.from(jobs.values()).filter(({ end }) => Deferred.isDoneUnsafe(end))
-      return Effect.forEach(ended, ({ end }) => Deferred.await(end), { discard: true })
-    }),
-    ended: (batch: BatchRepo.StoredBatch, exit: Exit.Exit<void, AiError.AiError>): void => {
-      if (Exit.isFailure(exit)) failed.add(batch.id)
-      back += batch.requests
-    }
   }
 }
 

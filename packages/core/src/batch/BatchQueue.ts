@@ -222,21 +222,19 @@ const sending = ({ builder, jobs, capacity }: Parts): BatchQueue["send"] =>
     })
   )
 
-/** This share of what is out makes a part: few replays, even where batches end one by one. */
-const PART = 1 / 3
-
 /**
- * Waits for all batches, or for a part of them. After the deadline, those without results are cancelled, and abandoned if they do
- * not end.
+ * Waits for all batches. After the deadline, those without results are cancelled, and abandoned if they do not end.
  */
 const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: () => void): BatchQueue["settle"] =>
-  Effect.fnUntraced(function* (what) {
+  Effect.gen(function* () {
     const { deadline } = options
-    const back = what === "all" ? jobs.allBack : Effect.raceFirst(jobs.allBack, jobs.partBack(PART))
-    if (deadline === undefined) return yield* Effect.andThen(builder.flush, back)
+    if (deadline === undefined) return yield* Effect.andThen(builder.flush, jobs.allBack)
     const left = deadline - (yield* Clock.currentTimeMillis)
     if (left > 0) yield* builder.flush
-    const isBack = yield* Effect.raceFirst(Effect.as(back, true), Effect.as(Effect.sleep(Math.max(0, left)), false))
+    const isBack = yield* Effect.raceFirst(
+      Effect.as(jobs.allBack, true),
+      Effect.as(Effect.sleep(Math.max(0, left)), false)
+    )
     if (isBack && left > 0) return
     onOver()
     yield* builder.drop

@@ -150,11 +150,8 @@ export interface SuspensionStatus {
 export interface Holder {
   /** Sends what is gathered; ends when it has been sent. */
   readonly send: Effect.Effect<void, AiError.AiError>
-  /**
-   * Sends what is gathered. Ends when everything that was sent has its results or has been given up; with `"part"`, when there is
-   * enough to replay rows while the rest is waited for.
-   */
-  readonly settle: (what: "all" | "part") => Effect.Effect<void, AiError.AiError>
+  /** Ends when everything that was sent has its results, or has been given up. */
+  readonly settle: Effect.Effect<void, AiError.AiError>
   readonly status: () => SuspensionStatus
 }
 

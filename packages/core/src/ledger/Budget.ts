@@ -92,9 +92,9 @@ export const make = (
     hook: BudgetGuard.make(state),
     hold: (held) => {
       if (total === undefined) return () => {}
-      BudgetAccount.hold([total], held, true)
+      BudgetAccount.hold([total], held)
       return () => {
-        BudgetAccount.release([total], held, true)
+        BudgetAccount.release([total], held)
         BudgetGuard.wake(state)
       }
     },

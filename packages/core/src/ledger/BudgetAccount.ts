@@ -50,8 +50,6 @@ export interface BudgetAccount {
   spentTokens: number
   reservedMoney: Money.Money
   reservedTokens: number
-  /** The calls with a reservation that end by themselves. Requests of batches end after the rows that wait for them are suspended. */
-  inFlight: number
   warned: boolean
 }
 
@@ -96,7 +94,6 @@ const make = (
     spentTokens: 0,
     reservedMoney: Money.zero,
     reservedTokens: 0,
-    inFlight: 0,
     warned: false
   }
 }
@@ -154,21 +151,19 @@ export const lacks = (account: BudgetAccount, { money, tokens }: Attempt.Held): 
   (account.money !== undefined && account.money - account.spentMoney - account.reservedMoney < money)
   || (account.tokens !== undefined && account.tokens - account.spentTokens - account.reservedTokens < tokens)
 
-/** Reserves an amount in each account, for a batch or for a call that ends by itself. */
-export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held, isBatched: boolean): void => {
+/** Reserves an amount in each account. */
+export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
   for (const account of accounts) {
     account.reservedMoney += held.money
     account.reservedTokens += held.tokens
-    if (!isBatched) account.inFlight++
   }
 }
 
 /** Releases a reservation. */
-export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held, isBatched: boolean): void => {
+export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
   for (const account of accounts) {
     account.reservedMoney -= held.money
     account.reservedTokens -= held.tokens
-    if (!isBatched) account.inFlight--
   }
 }
 

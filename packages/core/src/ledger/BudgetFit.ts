@@ -51,8 +51,6 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   readonly known: LearnedOutput
   /** The expected output tokens, at the high end. */
   readonly usual: number
-  /** Whether its row can be suspended until others have ended. */
-  readonly canSuspend: boolean
   readonly scout: Scouted
 }
 

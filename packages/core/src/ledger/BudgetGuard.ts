@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -109,7 +108,6 @@ export const make =
           output: expected.learned(step, model)?.most ?? 0
         })),
         usual: Math.ceil(expected.of(step, call.request).high),
-        canSuspend: CallContext.stateOf(fiber).row !== undefined,
         scout
       }
       const warnings = exceeded(accounts)
@@ -187,15 +185,14 @@ const admit = <R extends ModelRequest.ModelRequest>(
     const { blocked } = fitted
     const { money } = BudgetFit.wanted(claim)
     const needs = hasMoney && money > Money.zero ? ` (a call of ${model} may cost up to ${Money.format(money)})` : ""
-    if (blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0)
-      return Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits${needs}`, true))
-    // Only batches have reservations, and those that are gathered are sent when all rows are suspended.
-    return claim.canSuspend && blocked.inFlight === 0 ? Suspension.suspend : waitForOthers(state, claim)
+    return blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0
+      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits${needs}`, true))
+      : waitForOthers(state, claim)
   }
   const { hold, limited, request } = fitted
   if (isScout) scout.alone = true
   state.admitted++
-  BudgetAccount.hold(own, hold, call.isBatched === true)
+  BudgetAccount.hold(own, hold)
   const { known, price, step } = claim
   const end = settler(state, { step, model, price, hold, known, own, scout, isScout, call: { ...call, request } })
   return Effect.succeed({ request, held: hold, limited, onEnd: end })
@@ -219,7 +216,7 @@ const settler = (state: BudgetState, held: Held): ((ended: Attempt.AttemptEnd) =
       used = usedBy(state.pricing, ended, held)
     } finally {
       if (held.isScout) scout.alone = false
-      BudgetAccount.release(own, hold, held.call.isBatched === true)
+      BudgetAccount.release(own, hold)
       spend(state, step, model, used.money, used.tokens)
       wake(state)
     }

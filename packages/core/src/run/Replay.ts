@@ -1,6 +1,6 @@
 /**
  * Runs all rows of a flow: once when every answer comes immediately, and otherwise repeatedly. Rows whose answers come
- * later are suspended. When enough of them are there, all rows are replayed, and finished steps come from the journal. The
+ * later are suspended. When the answers are there, all rows are replayed, and finished steps come from the journal. The
  * last replay, in which no row is suspended, writes the outputs. Files are written aside as soon as a replay may be the
  * last, and moved to their places when no row was suspended: a run whose outputs are all files needs no replay of its own
  * to write them.
@@ -95,11 +95,7 @@ export const run = Effect.fnUntraced(function* (
       return []
     }
     yield* Effect.raceFirst(
-      // Where the budget has stopped rows, each batch that ends may make room for more of them.
-      Effect.forEach(holders, ({ settle }) => settle(stop === undefined ? "part" : "all"), {
-        concurrency: "unbounded",
-        discard: true
-      }),
+      Effect.forEach(holders, ({ settle }) => settle, { concurrency: "unbounded", discard: true }),
       state.stopping
     )
     if (state.stopped() !== undefined) return []
