@@ -238,8 +238,8 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
     if (isBack && left > 0) return
     onOver()
     yield* builder.drop
-    if (jobs.open().length > 0) {
-      const count = jobs.open().length
+    const count = jobs.open().length
+    if (count > 0) {
       yield* Effect.logWarning(
         `the deadline is reached: ${count} ${count === 1 ? "batch is" : "batches are"} cancelled, and unanswered requests are sent as single calls`
       )

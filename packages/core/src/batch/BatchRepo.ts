@@ -111,7 +111,9 @@ export interface BatchRepo {
   /** The answered line of a key, or the newest. */
   readonly find: (key: string) => Effect.Effect<BatchLine.BatchLine | undefined, SqlError.SqlError>
   readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<BatchLine.BatchLine>, SqlError.SqlError>
-  /** Stores results. Returns the numbers of the lines that were still waiting. */
+  /** How many results to store at a time. */
+  readonly group: number
+  /** Stores results in one transaction. Returns the numbers of the lines that were still waiting. */
   readonly take: (
     batch: StoredBatch,
     taken: ReadonlyArray<LineResult>,
@@ -324,6 +326,12 @@ const TAKEN = LedgerRepo.attemptWhere(
   "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)"
 )
 
+/**
+ * Results per transaction. Providers return them in no order: on SQLite, more of them in the order of their lines change fewer pages. A
+ * server is sent two statements for each, one after the other.
+ */
+const GROUP = { sqlite: 2_048, pg: 256 }
+
 const take =
   (database: Database.Service): BatchRepo["take"] =>
   ({ id, run }, taken, token) =>
@@ -430,6 +438,7 @@ export const make = (database: Database.Service): BatchRepo => {
         ]),
         (rows) => rows.map(BatchLine.fromRow)
       ),
+    group: GROUP[database.dialect],
     take: take(database),
     fail: ({ batch, number }, value) => {
       lines.changed()

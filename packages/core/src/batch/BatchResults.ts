@@ -49,9 +49,6 @@ export interface ResultCounts {
 /** The callbacks for the end of each request, by its number. Removed once called. */
 export type Ends = Array<((ended: Attempt.AttemptEnd) => void) | undefined>
 
-/** Results per transaction: providers return them in no order, and more of them in the order of their lines change fewer pages. */
-const GROUP = 2_048
-
 /**
  * Reads all results, each line on its own. Running it twice stores nothing twice. Lines that the provider did not
  * process are released to be sent again. Lines that it counts as answered, but did not return, keep waiting.
@@ -133,9 +130,9 @@ export const collect = Effect.fnUntraced(function* (
     )
   })
 
-  yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
+  yield* provider.results(status, batch.model).pipe(Stream.grouped(store.batches.group), Stream.runForEach(take))
   given += leaveWaiting(others, seen, byNumber)
-  yield* Effect.forEach(Arr.chunksOf(others, GROUP), (group) => settle(new Map(group)), { discard: true })
+  yield* Effect.forEach(Arr.chunksOf(others, store.batches.group), (group) => settle(new Map(group)), { discard: true })
   const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
   const owed = Math.min(missing.length, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
